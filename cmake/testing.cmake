@@ -1,0 +1,65 @@
+# Helpers for tests/*/CMakeLists.txt.
+#
+# PMEMFILE_SANITIZER (address, undefined, thread) instruments the tests that
+# link the core statically, and a copy of the core made for them; what is
+# preloaded into other people's programs is never instrumented.
+
+set(PMEMFILE_SANITIZER "" CACHE STRING "address, undefined or thread: instrument unit tests and the core in them")
+set(PMEMFILE_SANITIZER_FLAGS "")
+if(PMEMFILE_SANITIZER)
+  set(PMEMFILE_SANITIZER_FLAGS -fsanitize=${PMEMFILE_SANITIZER} -fno-omit-frame-pointer)
+  if(PMEMFILE_SANITIZER STREQUAL "undefined")
+    list(APPEND PMEMFILE_SANITIZER_FLAGS -fno-sanitize-recover=all)
+  endif()
+endif()
+
+# The rooms that make the core, in the order of the layers.
+set(PMEMFILE_CORE_ROOMS base pmem layout shm journal alloc inode dir data vfs api)
+
+# pmemfile_test_core: what a test links to have the core inside itself.
+add_library(pmemfile_test_core INTERFACE)
+target_include_directories(pmemfile_test_core INTERFACE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include)
+if(PMEMFILE_SANITIZER)
+  add_library(pmemfile_sanitized_core STATIC)
+  set(flags ${PMEMFILE_HOOKABLE_FLAGS})
+  list(REMOVE_ITEM flags -mgeneral-regs-only -ffreestanding -fno-asynchronous-unwind-tables)
+  foreach(room ${PMEMFILE_CORE_ROOMS})
+    if(TARGET pmemfile_${room})
+      get_target_property(sources pmemfile_${room} SOURCES)
+      get_target_property(folder pmemfile_${room} SOURCE_DIR)
+      foreach(source ${sources})
+        if(NOT source MATCHES "^[$/]")
+          set(source ${folder}/${source})
+        endif()
+        target_sources(pmemfile_sanitized_core PRIVATE ${source})
+      endforeach()
+    endif()
+  endforeach()
+  target_include_directories(pmemfile_sanitized_core PUBLIC ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include)
+  target_compile_options(pmemfile_sanitized_core PRIVATE ${PMEMFILE_SANITIZER_FLAGS}
+    $<$<COMPILE_LANGUAGE:CXX>:${flags} -include ${PROJECT_SOURCE_DIR}/src/base/mem.h>)
+  target_link_libraries(pmemfile_test_core INTERFACE pmemfile_sanitized_core)
+else()
+  foreach(room ${PMEMFILE_CORE_ROOMS})
+    if(TARGET pmemfile_${room})
+      target_link_libraries(pmemfile_test_core INTERFACE pmemfile_${room} $<TARGET_OBJECTS:pmemfile_${room}>)
+    endif()
+  endforeach()
+endif()
+
+find_package(GTest QUIET)
+
+# pmemfile_unit_test(NAME SOURCE... [LABELS label...] [TIMEOUT seconds]): a
+# GoogleTest program with the core inside, run as one ctest test.
+function(pmemfile_unit_test NAME)
+  cmake_parse_arguments(TEST "" "TIMEOUT" "LABELS" ${ARGN})
+  if(NOT TEST_TIMEOUT)
+    set(TEST_TIMEOUT 120)
+  endif()
+  add_executable(${NAME} ${TEST_UNPARSED_ARGUMENTS})
+  target_link_libraries(${NAME} PRIVATE pmemfile_test_core GTest::gtest GTest::gtest_main)
+  target_compile_options(${NAME} PRIVATE -Wall -Wextra ${PMEMFILE_SANITIZER_FLAGS})
+  target_link_options(${NAME} PRIVATE ${PMEMFILE_SANITIZER_FLAGS})
+  add_test(NAME ${NAME} COMMAND ${NAME})
+  set_tests_properties(${NAME} PROPERTIES LABELS "unit;${TEST_LABELS}" TIMEOUT ${TEST_TIMEOUT})
+endfunction()
