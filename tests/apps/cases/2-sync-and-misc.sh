@@ -1,0 +1,3 @@
+# sync of files, pathchk, nohup, timeout, nice, env -C, chroot errors, yes into a full head.
+echo x > f; sync f; echo $?; sync -d f; sync -f f; echo $?; sync no; echo $?; pathchk f; nohup sh -c 'echo via nohup' < /dev/null 2> /dev/null; cat nohup.out 2> /dev/null
+timeout 5 cat f; timeout 0.1 sleep 5; echo $?; nice -n 5 cat f; env -C / cat "$PWD/f"; mkdir e; env -C e pwd | tail -c 3; yes | head -n 100000 > y; md5sum < y; basename "$PWD/f"; dirname a/b; seq 3 | xargs -I{} sh -c 'echo {} > x{}'; stdbuf -oL cat x1; cat f - < x2; cat . ; echo $?; echo z > e; echo $?; wc -l x1 x2 x3; unlink f; link x1 lnk; stat -c %h x1; logname 2> /dev/null; expr length abc; test -w . && echo w; printenv HOME | grep -c sync
