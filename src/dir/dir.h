@@ -1,0 +1,74 @@
+// Directories: a trie over keyed hashes of names whose leaves hold the entries (docs/format.md).
+//
+// Locks: an entry's leaf stripe guards the entry; the directory's inode stripe guards the shape of the trie (root,
+// nodes, which leaf stands where). An insert or removal takes only the leaf, validates that the leaf is still in
+// place, and so runs in parallel with others of one directory. Splits take the directory's stripe, then the leaf.
+// Rules: hook-safe. Names are 1 to 255 bytes without '/' and NUL, and neither "." nor "..": callers check.
+#pragma once
+
+#include <string_view>
+
+#include "journal/tx.h"
+
+namespace pmemfile::dir {
+
+struct Entry {
+  u64 key = 0;
+  Ino ino{};
+  u8 type = 0; // DT_*
+};
+
+// Lock-free, with its own validation. ENOENT; ENOTDIR if `dir` is not a directory; ESTALE if it is gone.
+Result<Entry> lookup(journal::Store& store, Ino dir, std::string_view name);
+
+// Where a name stands or would stand, found and locked in a Tx: its leaf's stripe is held until the Tx ends, so
+// neither the entry nor its absence changes.
+struct Slot {
+  Ino dir{};
+  u64 hash_key = 0; // of the name, disambiguator 0
+  BlockNo leaf{};   // 0: the directory has no leaf there yet
+  bool found = false;
+  u32 cell = 0;     // if found
+  Entry entry;      // if found
+};
+// ESTALE when the directory has been removed. If the name is absent and there is no room, splits leaves first (in
+// Txs of its own via `make_room`, so call it before anything else is staged).
+Result<Slot> lock_entry(journal::Tx& tx, Ino dir, std::string_view name);
+// Makes sure that `name` can be inserted; commits of its own. Call before the operation's run_tx, again whenever
+// insert returned kNeedsRoom.
+inline constexpr int kNeedsRoom = 1002;
+Result<void> make_room(journal::Store& store, Ino dir, std::string_view name);
+
+// Stages a new entry; returns its key. The slot must say found == false. kNeedsRoom: see make_room.
+Result<u64> insert(journal::Tx& tx, Slot& slot, std::string_view name, Ino ino, u8 type);
+// Stages the removal of a found entry.
+Result<void> remove(journal::Tx& tx, const Slot& slot);
+// Stages that a found entry names another inode (rename over it).
+Result<void> replace(journal::Tx& tx, const Slot& slot, Ino ino, u8 type);
+
+// For rmdir and rename: proves in the Tx that the directory is empty and keeps it so until the Tx ends: the caller
+// holds the directory's inode stripe; locks its leaves. ENOTEMPTY. Call shrink first: it frees empty leaves of a
+// directory that once was large, so that few locks suffice.
+Result<void> lock_empty(journal::Tx& tx, Ino dir);
+Result<void> shrink(journal::Store& store, Ino dir);
+// Frees the trie of a directory that is unreachable and empty; restartable, several commits.
+Result<void> free_trie(journal::Store& store, Ino dir);
+// Stages the release of what is left (at most one leaf) together with the caller's own removal of the directory;
+// kRecordFull if it is more: then free_trie.
+Result<void> release_trie(journal::Tx& tx, Ino dir);
+
+// Reading in order of keys. Cookies: 0 start; key + 3 of the entry just read resumes behind it; "." and ".." (1
+// and 2) are the caller's business. The visitor returns false to stop before this entry.
+struct Listed {
+  std::string_view name; // valid only inside the visitor; a private copy
+  Ino ino{};
+  u8 type = 0;
+  u64 cookie = 0;
+};
+using Visitor = bool (*)(void* context, const Listed& entry);
+Result<void> list(journal::Store& store, Ino dir, u64 cookie, Visitor visit, void* context);
+
+// The name of the entry with this key (getcwd): copies it into `name` and returns its length. ENOENT.
+Result<u32> name_of_key(journal::Store& store, Ino dir, u64 key, char (&name)[256]);
+
+} // namespace pmemfile::dir

@@ -1,0 +1,67 @@
+// Inodes: attributes, their times in V, orphans.
+//
+// Rules: hook-safe. Functions with a Tx want the inode's stripe held; functions with a View are for readers.
+#pragma once
+
+#include "journal/tx.h"
+
+namespace pmemfile::inode {
+
+// A copy of what is in lines 0 and 1, decoded, checked for range.
+struct Attr {
+  Ino ino{};
+  u32 mode = 0; // type and permissions
+  u16 flags = 0; // layout::kFlag*
+  u32 nlink = 0, uid = 0, gid = 0;
+  u64 size = 0, blocks = 0;
+  i64 mtime_ns = 0, ctime_ns = 0, atime_ns = 0, btime_ns = 0;
+  u64 generation = 0;
+  Ino parent{};       // directories
+  u64 parent_key = 0; // directories
+  u64 rdev = 0;
+  BlockNo xattr_block{};
+};
+
+// ESTALE: the inode is free (a name that was just unlinked); EUCLEAN: not an inode. Times of V are merged in.
+Result<Attr> load(const journal::View& view, Ino ino);
+// The same with its own validation.
+Result<Attr> read(journal::Store& store, Ino ino);
+
+struct NewInode {
+  u32 mode = 0, uid = 0, gid = 0, nlink = 1;
+  u64 rdev = 0;
+  Ino parent{};       // of a directory
+  u64 parent_key = 0; // of a directory
+};
+// Takes and fills a new inode; its stripe is held afterwards. All times are now.
+Result<Ino> create(journal::Tx& tx, const NewInode& what, Ino near);
+
+void store_mode(journal::Tx& tx, const Attr& attr); // mode, flags, nlink
+void store_owner(journal::Tx& tx, const Attr& attr);
+void store_size(journal::Tx& tx, const Attr& attr); // size, blocks
+void store_times(journal::Tx& tx, const Attr& attr); // mtime, ctime, atime; drops those in V
+void store_parent(journal::Tx& tx, Ino ino, Ino parent, u64 key);
+void store_xattr_block(journal::Tx& tx, Ino ino, BlockNo block);
+
+// Coarse real-time clock, nanoseconds (vDSO).
+i64 now_ns();
+
+// Times that need not cost a record (foundations A9): kept in V until the next record of the inode, fsync or
+// last close. 0 leaves a time alone.
+void touch(journal::Store& store, Ino ino, i64 mtime_ns, i64 ctime_ns, i64 atime_ns);
+// Writes times that are only in V to the pool.
+Result<void> flush_times(journal::Store& store, Ino ino);
+
+// Puts an inode into the list of those that must not outlive their last user (link count 0, or a truncation that
+// takes several steps). Sets the flag in `attr`; the caller stores the mode. Idempotent.
+Result<void> add_orphan(journal::Tx& tx, Attr& attr);
+// Unlinks dead entries from the head of the list that holds `ino`; each dead one is given to `dispose` (frees
+// the inode in that Tx, which it may share with the unlinking) or, if still in use, ends the walk.
+// For recovery: walks all lists, bounded by the number of inodes that the pool can hold.
+using OrphanVisitor = Result<bool> (*)(void* context, Ino ino); // true: gone from use, may be freed
+Result<void> for_each_orphan(journal::Store& store, OrphanVisitor visit, void* context);
+// Removes `ino` from the front of its list and frees the inode, together with all dead inodes that thereby
+// come to the front. What it owned must be freed before; an inode that is not in front stays, marked dead.
+Result<void> release_orphan(journal::Store& store, Ino ino);
+
+} // namespace pmemfile::inode

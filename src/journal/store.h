@@ -1,0 +1,39 @@
+// Store: one process's attachment to a pool as the lower rooms see it: medium, geometry, shared segment.
+//
+// Owner: the vfs room's Pool. Rules: constant after attach but for `last_slot`; hook-safe.
+#pragma once
+
+#include "base/siphash.h"
+#include "layout/layout.h"
+#include "pmem/medium.h"
+#include "shm/segment.h"
+
+namespace pmemfile::journal {
+
+struct Store {
+  pmem::Medium medium;
+  layout::Geometry geometry; // the checked copy; the pool's is never read again
+  shm::Segment segment;
+  // Staging room of operations, one for each record slot, process-private, mapped at attach, touched lazily.
+  u8* staging = nullptr;
+  u32 last_slot = 0; // a hint only, racy by design
+  // Repairs what a dead process left behind (locks, slots, descriptions). Set by the room that knows all of it;
+  // called by waiters that found the owner dead.
+  void (*repair)(Store& store, shm::ProcessRef dead) = nullptr;
+
+  SipKey hash_key() const { return SipKey{geometry.hash_key[0], geometry.hash_key[1]}; }
+  // May `block` be the target of a pointer read from the pool?
+  bool data_block(BlockNo block) const {
+    return raw(block) >= geometry.data_start_block && raw(block) < geometry.block_count;
+  }
+  bool data_blocks(BlockNo block, u64 count) const {
+    return data_block(block) && count <= geometry.block_count - raw(block);
+  }
+  // May `ino` be read as an inode? (Whether it is one says its identity word.)
+  bool inode_in_range(Ino ino) const { return data_block(layout::ino_block(ino)); }
+};
+
+constexpr PoolOff block_offset(BlockNo block) { return PoolOff{raw(block) * layout::kBlockBytes}; }
+constexpr PoolOff line_of(PoolOff offset) { return PoolOff{align_down(raw(offset), layout::kLineBytes)}; }
+
+} // namespace pmemfile::journal

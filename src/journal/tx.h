@@ -1,0 +1,129 @@
+// Tx: one operation: locks, staged words, one record, one commit. The only way to change metadata of a pool.
+//
+// Life of an operation:
+//   auto result = run_tx(store, opcode, [&](Tx& tx) -> Result<T> {
+//     TRY(tx.lock(key));            // ascending keys wait; others are tried and may restart the function
+//     ... tx.load / tx.store ...    // staged; nothing of it is visible
+//     ... write_fresh_block(...)    // new blocks, unreachable until the commit
+//     TRY(tx.commit());             // durable and visible here; after it nothing may fail
+//     return value;                 // locks are released when the Tx ends
+//   });
+// The function may be run again from its start (kRetryTx) as long as it has not committed: it must have no
+// other effect before. Errors before commit leave no trace.
+//
+// The order between records of different slots and the proof that replay is right: docs/architecture.md.
+// Rules: a Tx lives on one thread's stack, at most one at a time per thread; hook-safe.
+#pragma once
+
+#include "journal/view.h"
+
+namespace pmemfile::journal {
+
+// Internal: release everything, wait for the lock that was missed, run the function again.
+inline constexpr int kRetryTx = 1000;
+// Internal: the record has no room for one more line; callers split their work before it comes to that.
+inline constexpr int kRecordFull = 1001;
+
+// For people (info --live) and for tests.
+enum class Opcode : u32 {
+  kNone, kCreate, kLink, kUnlink, kRename, kMkdir, kRmdir, kSymlink, kSetAttr, kWrite, kTruncate, kFallocate,
+  kXattr, kOrphan, kSplit, kTimes, kFree, kRepair, kOverwrite,
+};
+const char* opcode_text(Opcode opcode);
+
+struct StagedLine {
+  u64 offset; // of the line in the pool
+  u64 mask;   // of the words that change
+  layout::Line line; // as it will be; trailer is made at commit
+};
+
+class Tx {
+ public:
+  Tx(Store& store, Opcode opcode);
+  ~Tx();
+  Tx(const Tx&) = delete;
+  Tx& operator=(const Tx&) = delete;
+
+  Store& store() { return store_; }
+  // Reads through what is staged so far.
+  View view() const {
+    View view(store_);
+    view.tx_ = this;
+    return view;
+  }
+
+  // Exclusive, released when the Tx ends. Taking a key twice is harmless.
+  Result<void> lock(shm::LockKey key);
+  // False if somebody else holds it.
+  bool try_lock(shm::LockKey key);
+  bool holds(shm::LockKey key) const;
+  // Waits until no slot overwrites data under `key` in place, and keeps new ones out until the Tx ends. For
+  // what takes blocks away from a file. The stripe must be held.
+  Result<void> exclude_overwriters(shm::LockKey key);
+
+  u64 load(PoolOff offset) const { return view().load(offset); }
+  // Stages one word. The caller holds the stripe that guards its line. A damaged line or a full record shows at
+  // commit.
+  void store(PoolOff offset, u64 value);
+  // Lines that may still be staged.
+  unsigned lines_left() const { return layout::kMaxRecordLines - line_count_; }
+  // New blocks were written: the commit fences once before the record.
+  void note_fresh_data() { fresh_data_ = true; }
+
+  // Makes the staged words durable and visible, all or none. On error (EUCLEAN, kRecordFull) nothing happened.
+  Result<void> commit();
+  bool committed() const { return committed_; }
+  u32 slot() const { return slot_; }
+
+  // For run_tx: waits for the lock that made the function restart; no lock is held any more then.
+  void reset_for_retry();
+
+ private:
+  friend class View;
+  StagedLine* find_line(u64 line_offset) const;
+  StagedLine* stage_line(u64 line_offset);
+  u64 write_record(u64 sequence);
+  void apply();
+  void release_locks();
+
+  Store& store_;
+  StagedLine* lines_;
+  u32 slot_;
+  u32 line_count_ = 0;
+  int fault_ = 0;
+  bool fresh_data_ = false;
+  bool committed_ = false;
+  bool wait_for_missed_ = false;
+  shm::LockKey missed_{};
+};
+
+template <class Body>
+auto run_tx(Store& store, Opcode opcode, Body&& body) {
+  Tx tx(store, opcode);
+  for (;;) {
+    auto result = body(tx);
+    if (PMEMFILE_LIKELY(result.error() != kRetryTx)) return result;
+    tx.reset_for_retry();
+  }
+}
+
+// Writes all lines of a metadata block that nothing points to yet. `line_words(index, words)` fills the seven
+// words of line `index`, which arrive as zeros. The versions go on from those of the block's life as metadata
+// before (was_meta), or start at 1, so that no stale record can ever match (docs/architecture.md).
+template <class LineWords>
+void write_fresh_block(Tx& tx, BlockNo block, bool was_meta, LineWords&& line_words) {
+  const pmem::Medium& medium = tx.store().medium;
+  for (unsigned index = 0; index < layout::kLinesPerBlock; ++index) {
+    PoolOff line = block_offset(block) + index * layout::kLineBytes;
+    u64 words[layout::kLineWords] = {};
+    line_words(index, words);
+    u64 version = was_meta ? layout::trailer_version(medium.word(line + 56)) + 1 : 1;
+    for (unsigned word = 0; word < layout::kLineWords; ++word)
+      pmem::store_word(medium, line + 8 * word, words[word]);
+    pmem::store_word(medium, line + 56, layout::make_trailer(words, version & layout::kMaxLineVersion));
+  }
+  pmem::flush(medium, block_offset(block), layout::kBlockBytes);
+  tx.note_fresh_data();
+}
+
+} // namespace pmemfile::journal

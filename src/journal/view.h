@@ -1,0 +1,86 @@
+// View: how everything reads metadata words: in place, through a stopped writer's committed record, or through
+// the staged changes of the operation under way.
+//
+// A lock-free reader works on words that may change under it. It has to be memory-safe on any value, must use
+// each loaded value from its own copy, and its findings (errors included) count only if the Reader validates.
+// Rules: stack object of one thread; hook-safe; allocates nothing.
+#pragma once
+
+#include "journal/store.h"
+
+namespace pmemfile::journal {
+
+class Tx;
+
+class View {
+ public:
+  explicit View(const Store& store) : store_(&store) {}
+
+  const Store& store() const { return *store_; }
+  u64 load(PoolOff offset) const {
+    if (PMEMFILE_UNLIKELY(overlay_ != nullptr || tx_ != nullptr)) return load_slow(offset);
+    return load_relaxed(store_->medium.word(offset));
+  }
+  // The whole line of `offset` with its trailer.
+  layout::Line load_line(PoolOff offset) const;
+
+ private:
+  friend class Tx;
+  friend class Reader;
+  u64 load_slow(PoolOff offset) const;
+
+  const Store* store_;
+  const u64* overlay_ = nullptr; // record of a writer that is applying it
+  const Tx* tx_ = nullptr;
+};
+
+// Lock-free validated reading of what one stripe guards. Use:
+//
+//   return read_consistent(store, key, [&](const View& view) -> Result<T> { ... });
+//
+// The function may run several times and must have no effect but its result. Never waits for a live or stopped
+// writer that holds the stripe: a record that it has committed is laid over the words in place.
+class Reader {
+ public:
+  Reader(Store& store, shm::LockKey key) : view_(store), store_(store), key_(key) { begin(); }
+  const View& view() const { return view_; }
+  // True if nothing that the stripe guards changed since construction or the last begin().
+  bool valid() const {
+    acquire_fence();
+    return load_relaxed(store_.segment.stripe(key_).sequence) == sequence_ && (overlay_gone_ == false);
+  }
+  u32 sequence() const { return sequence_; }
+  // Starts anew; after many failures pauses for the writer's benefit.
+  void begin();
+
+ private:
+  void begin_slow();
+  View view_;
+  Store& store_;
+  shm::LockKey key_;
+  u32 sequence_ = 0;
+  u32 attempts_ = 0;
+  bool overlay_gone_ = false;
+};
+
+inline void Reader::begin() {
+  u32 sequence = load_acquire(store_.segment.stripe(key_).sequence);
+  if (PMEMFILE_LIKELY((sequence & 1) == 0 && attempts_ == 0)) {
+    sequence_ = sequence;
+    ++attempts_;
+    return;
+  }
+  begin_slow();
+}
+
+template <class Body>
+auto read_consistent(Store& store, shm::LockKey key, Body&& body) {
+  Reader reader(store, key);
+  for (;;) {
+    auto result = body(reader.view());
+    if (PMEMFILE_LIKELY(reader.valid())) return result;
+    reader.begin();
+  }
+}
+
+} // namespace pmemfile::journal

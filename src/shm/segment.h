@@ -1,0 +1,143 @@
+// The shared volatile segment (V): what the processes on one pool share and what need not survive them.
+//
+// What it is: one file per pool and boot in /dev/shm (PMEMFILE_SHM_DIR), mapped by every attached process.
+// Addressed by offset only. Here: its header, record slots and lock stripes; the tables of attached processes,
+// open inodes, open file descriptions and file locks stand in process.h, opens.h and locks.h.
+// Owner: nobody; made by the first process to attach, thrown away at will when none is attached.
+// Rules: all of it may be used inside a hook. A word that several processes write is only touched through
+// base/atomic.h.
+#pragma once
+
+#include "base/atomic.h"
+#include "base/types.h"
+
+namespace pmemfile::shm {
+
+inline constexpr u64 kSegmentMagic = 0x314745534d454d50; // "PMEMSEG1"
+inline constexpr u32 kSegmentVersion = 1;
+
+// An attached process: index of its entry and the generation of the entry's use. 0 is nobody.
+struct ProcessRef {
+  u32 index_plus_1 = 0;
+  u32 generation = 0;
+  bool operator==(const ProcessRef&) const = default;
+};
+constexpr u64 pack(ProcessRef ref) { return u64{ref.generation} << 32 | ref.index_plus_1; }
+constexpr ProcessRef unpack_process(u64 word) {
+  return ProcessRef{static_cast<u32>(word), static_cast<u32>(word >> 32)};
+}
+
+// Index into the array of stripes. Locks are taken in ascending order, so the order of the classes in the array
+// is the lock order between classes: topology, inodes, directory leaves, orphan lists, bitmap lines, open inodes.
+enum class LockKey : u32 {};
+constexpr u32 raw(LockKey key) { return static_cast<u32>(key); }
+
+// Lock word: bits 0..15 record slot that holds it plus 1, bit 30 kLockExcludesOverwriters, bit 31 kLockWaited.
+inline constexpr u32 kLockSlotMask = 0xffff;
+inline constexpr u32 kLockExcludesOverwriters = u32{1} << 30;
+inline constexpr u32 kLockWaited = u32{1} << 31;
+
+// A lock and what readers validate. Several objects of one class may share a stripe: they then exclude each
+// other, which costs time and is never wrong.
+struct alignas(64) Stripe {
+  u32 lock;
+  u32 sequence; // odd: a committed change is being applied
+  // Times of one inode that are newer than the pool's copy (foundations A9); 0: of none.
+  u64 times_ino;
+  i64 mtime_ns, ctime_ns, atime_ns; // 0: not newer
+  u64 reserved[3];
+};
+static_assert(sizeof(Stripe) == 64);
+
+inline constexpr unsigned kMaxHeldLocks = 24;
+inline constexpr unsigned kMaxVlogWords = 16;
+
+enum class SlotPhase : u32 {
+  kIdle,     // nobody's
+  kPlanning, // nothing of the operation is in the pool but unreachable blocks
+  kApplying, // the record is durable; its effects are being stored
+};
+
+// The volatile half of a record slot. Owned by the thread that took it from idle to its end.
+struct alignas(64) Slot {
+  u64 owner;         // pack(ProcessRef) of the process that uses it; 0: idle
+  u64 sequence;      // of the last record committed in it
+  u32 phase;         // SlotPhase
+  u32 opcode;        // for people
+  u64 last_thread;   // who flushed the last record's effects; see Tx
+  u32 shared_plus_1; // stripe in which this slot overwrites data in place, plus 1; 0: none
+  u32 held_count;    // entries of `held` to look at
+  u64 retired;       // sequence up to which all records' effects are known durable
+  u64 pending_ino;   // inode to free if it turns out unlinked and unreferenced; looked at in repair
+  u32 held[kMaxHeldLocks]; // stripe + 1, written before the lock is taken and cleared after it is released
+  // Redo log of an operation on V itself (open, close, file locks): see vlog.h.
+  u32 vlog_committed; // 1: complete, effects may be partly stored; replay it
+  u32 vlog_count;
+  struct {
+    u64 offset; // in V
+    u64 value;
+  } vlog[kMaxVlogWords];
+};
+static_assert(sizeof(Slot) == 448);
+
+struct SegmentHeader {
+  u64 magic;
+  u32 version;
+  u32 ready;        // 1 once everything is laid out
+  u64 segment_id;   // random; the pool's superblock names it
+  u64 pool_dev, pool_ino;
+  u8 pool_uuid[16];
+  u64 bytes;
+  u64 record_epoch;
+  // Offsets from the start of the segment, and counts (powers of two where a hash selects).
+  u64 slots_offset, slot_count;
+  u64 stripes_offset;
+  u32 topology_first, inode_first, inode_count, leaf_first, leaf_count, orphan_first, orphan_count,
+      bitmap_first, bitmap_count, open_first, open_count, stripe_count, reserved0;
+  u64 processes_offset, process_count;
+  u64 opens_offset, opens_bytes;   // tables of opens.h
+  u64 locks_offset, locks_bytes;   // tables of locks.h
+  u64 hints_offset, hint_count;    // allocator: one word a group of blocks
+  u64 slot_hint;
+  u64 topology_sequence; // advanced by what can make a cached path wrong: see vfs/walk
+  u64 used_blocks_delta;
+  u64 reserved[16];
+};
+
+// This process's mapping of V.
+struct Segment {
+  u8* base = nullptr;
+  u64 bytes = 0;
+  SegmentHeader* header = nullptr;
+  Slot* slots = nullptr;
+  Stripe* stripes = nullptr;
+  ProcessRef self;
+
+  Stripe& stripe(LockKey key) const { return stripes[raw(key)]; }
+  template <class T>
+  T* at(u64 offset) const { return reinterpret_cast<T*>(base + offset); }
+};
+
+constexpr u64 mix(u64 value) {
+  value *= 0x9e3779b97f4a7c15;
+  return value ^ (value >> 32);
+}
+inline LockKey topology_key(const Segment& v) { return LockKey{v.header->topology_first}; }
+inline LockKey inode_key(const Segment& v, Ino ino) {
+  return LockKey{v.header->inode_first + static_cast<u32>(mix(pmemfile::raw(ino)) & (v.header->inode_count - 1))};
+}
+inline LockKey leaf_key(const Segment& v, BlockNo leaf) {
+  return LockKey{v.header->leaf_first + static_cast<u32>(mix(pmemfile::raw(leaf)) & (v.header->leaf_count - 1))};
+}
+inline LockKey orphan_key(const Segment& v, u32 list) {
+  return LockKey{v.header->orphan_first + list % v.header->orphan_count};
+}
+inline LockKey bitmap_key(const Segment& v, u64 line) {
+  return LockKey{v.header->bitmap_first + static_cast<u32>(line & (v.header->bitmap_count - 1))};
+}
+// Guards the open-inode entry of `ino`: its users, pins and file locks (opens.h).
+inline LockKey open_key(const Segment& v, Ino ino) {
+  return LockKey{v.header->open_first + static_cast<u32>(mix(pmemfile::raw(ino)) & (v.header->open_count - 1))};
+}
+
+} // namespace pmemfile::shm

@@ -1,0 +1,82 @@
+// Pool: one process's attachment to one pool: attach, detach, and the way through fork and exec.
+//
+// Owner: whoever attached (api: the PMEMfilepool; preload: its mount table). Memory for it comes from mmap.
+// Rules: attach and detach are for one thread; the rest for any. Hook-safe.
+#pragma once
+
+#include "journal/store.h"
+#include "vfs/vfs.h"
+
+namespace pmemfile::vfs {
+
+struct AttachOptions {
+  bool read_only = false;
+  const char* shm_dir = nullptr; // null: /dev/shm
+  const pmem::Recorder* recorder = nullptr; // crash tests
+};
+
+// What went wrong, for the one clear line: what, where, what to do. errno beside it.
+struct AttachFailure {
+  char text[512];
+};
+
+class Pool {
+ public:
+  // Maps the pool, takes its kernel lock, finds or makes V, registers this process, repairs what dead processes
+  // left if it is the first to come.
+  static Result<Pool*> attach(const char* path, const AttachOptions& options, AttachFailure* failure);
+  // Makes a pool in an existing file or device (size 0: all of it) or a new file; does not attach.
+  struct MakeOptions {
+    u64 bytes = 0;
+    u32 mode = 0666;
+    bool force = false, sparse = false, exclusive = false; // exclusive: the file must not exist
+    u32 uid = 0, gid = 0; // of the root directories
+    u8 uuid[16] = {};     // zeros: draw one
+    char label[64] = {};
+  };
+  static Result<layout::Geometry> make(const char* path, const MakeOptions& options, AttachFailure* failure);
+  // Drops every handle of this process and its entry in V.
+  void detach();
+
+  journal::Store& store() { return store_; }
+  const journal::Store& store() const { return store_; }
+
+  // ---- fork and exec (foundations C2) ----
+  // Before a fork-like system call: an entry for the child in V with a copy of this process's handles, and the
+  // child's liveness token. The ticket is plain data, valid in parent and child.
+  struct ChildTicket {
+    shm::ProcessRef ref;
+    int token_fd = -1;
+  };
+  // share_handles: CLONE_FILES or a CLONE_VM child that must see the parent's table until it execs.
+  Result<ChildTicket> prepare_child();
+  void cancel_child(const ChildTicket& ticket);      // in the parent: the system call failed
+  void parent_after_fork(const ChildTicket& ticket); // in the parent: gives up its copy of the token
+  void become_child(const ChildTicket& ticket);      // in the child: gives up the parent's token, is itself
+  // A child that shares the parent's memory (vfork, posix_spawn) cannot change this object: while it runs, calls
+  // are made with the ticket's identity through this view.
+  Result<Pool*> view_as_child(const ChildTicket& ticket);
+  void drop_child_view(Pool* view);
+
+  // Before execve: the descriptors that have to stay open across it (pool, V, token), without close-on-exec from
+  // now on, and the text by which the new image finds its entry again. On failure of execve: keep_after_failed_exec.
+  Result<void> prepare_exec(char (&text)[128]);
+  void keep_after_failed_exec();
+  // In the new image: takes over from the text; the first act is to repair what threads that died in exec left.
+  static Result<Pool*> adopt(const char* text, AttachFailure* failure);
+  // After adopt: walks all handles (descriptor numbers and private ones) of this process.
+  void for_each_handle(void (*visit)(void* context, u32 handle, Description description), void* context);
+
+  // st_dev of its files.
+  u64 device() const { return device_; }
+  void set_device(u64 device) { device_ = device; }
+
+ private:
+  friend struct PoolInternals;
+  journal::Store store_;
+  u64 device_ = 0;
+  int pool_fd_ = -1, segment_fd_ = -1, token_fd_ = -1;
+  u64 reserved_[32] = {};
+};
+
+} // namespace pmemfile::vfs
