@@ -17,6 +17,9 @@ function(pmemfile_room NAME)
       ${CMAKE_CURRENT_SOURCE_DIR}/*.cc ${CMAKE_CURRENT_SOURCE_DIR}/*.S
       ${CMAKE_CURRENT_SOURCE_DIR}/x86_64/*.cc ${CMAKE_CURRENT_SOURCE_DIR}/x86_64/*.S)
   endif()
+  if(NOT ROOM_SOURCES)
+    return() # a room of headers only
+  endif()
   add_library(pmemfile_${NAME} OBJECT ${ROOM_SOURCES})
   set_target_properties(pmemfile_${NAME} PROPERTIES POSITION_INDEPENDENT_CODE ON)
   target_include_directories(pmemfile_${NAME} PUBLIC ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include)
