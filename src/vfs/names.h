@@ -1,0 +1,39 @@
+// Making and removing names: what open(2) needs of it beside the verbs of vfs.h.
+//
+// Owner: names.cc, walk.cc. Rules: hook-safe, any thread. Every function that changes something is one operation with
+// one record: it happens wholly or not at all.
+#pragma once
+
+#include "vfs/pool.h"
+
+namespace pmemfile::vfs {
+
+// Where open(2) ends up: the inode, after O_CREAT made it if it was not there.
+struct OpenTarget {
+  inode::Attr attr;
+  bool created = false; // then open checks no permission of the file itself
+};
+// Resolves `at` as open(2) does: follows a final symlink unless O_NOFOLLOW (ELOOP; with O_PATH: the symlink itself), makes a
+// missing regular file with `mode & ~umask` for O_CREAT (also behind a dangling symlink), EEXIST for O_EXCL, ENOTDIR
+// for O_DIRECTORY, EISDIR for O_CREAT on a directory or a trailing slash. `mode`: permissions only. Neither permission
+// of the file found nor write access to a directory is checked; O_TRUNC, O_TMPFILE are the caller's.
+Result<OpenTarget> resolve_for_open(Task& task, At at, int flags, u32 mode);
+
+// One component: makes the regular file `name` in `dir` (permission to write is checked) with `mode & ~umask`. If the name
+// exists: EEXIST if `exclusive`, else its inode with created == false.
+struct CreatedFile {
+  Ino ino{};
+  bool created = false;
+};
+Result<CreatedFile> create_file(Task& task, Ino dir, std::string_view name, u32 mode, bool exclusive);
+
+// O_TMPFILE: a regular file without a name, link count 0, in an orphan list from the start, that link_at may give a name
+// later (`linkable`: not O_EXCL). Permission to write and search `dir` is checked. The caller takes the reference that
+// keeps it alive. Should the process die before that, the next recovery of the pool frees the inode.
+Result<Ino> create_unnamed(Task& task, Ino dir, u32 mode, bool linkable);
+
+// Frees an inode of any type without links and users that is in an orphan list: contents, attributes, inode. For the
+// last close, recovery and whoever repairs the dead; restartable, idempotent.
+Result<void> free_orphan(journal::Store& store, Ino ino);
+
+} // namespace pmemfile::vfs
