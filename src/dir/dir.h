@@ -21,6 +21,18 @@ struct Entry {
 // Lock-free, with its own validation. ENOENT; ENOTDIR if `dir` is not a directory; ESTALE if it is gone.
 Result<Entry> lookup(journal::Store& store, Ino dir, std::string_view name);
 
+// The same, with what shows later in one load that the entry (or its absence) has not changed since: the stripe of its
+// leaf and that stripe's sequence at the time. For the path walk, which reads the inode before it believes the entry.
+struct LookupProof {
+  shm::LockKey leaf{};
+  u32 sequence = 0;
+  bool holds(const journal::Store& store) const {
+    acquire_fence();
+    return load_relaxed(store.segment.stripe(leaf).sequence) == sequence;
+  }
+};
+Result<Entry> lookup_proved(journal::Store& store, Ino dir, std::string_view name, LookupProof& proof);
+
 // Where a name stands or would stand, found and locked in a Tx: its leaf's stripe is held until the Tx ends, so
 // neither the entry nor its absence changes.
 struct Slot {
