@@ -1,0 +1,155 @@
+// Between inodes: orphan lists, what nothing leads to, link counts.
+
+#include "fsck/context.h"
+
+namespace pmemfile::fsck {
+namespace {
+
+using layout::kInodesPerBlock;
+
+void check_list(Context& context, unsigned list) {
+  u64 place = context.geometry().orphan_block * layout::kBlockBytes + list * layout::kLineBytes;
+  layout::Line head;
+  if (!context.load_line(place, 0, head)) return;
+  u64 ino = head.words[0];
+  // Each inode is entered once, so the walk ends.
+  while (ino != 0) {
+    if (!reach_inode(context, ino, place, 0)) {
+      context.find(Code::F0901, place, 0, ino, 0);
+      return;
+    }
+    InodeBlock& block = context.inode_block(ino / kInodesPerBlock);
+    u16 bit = u16(1u << (ino % kInodesPerBlock));
+    if ((block.orphans & bit) != 0) return context.find(Code::F0902, place, ino, list, ino % layout::kOrphanLists);
+    block.orphans |= bit;
+    Inode inode;
+    if (!context.load_inode(ino, inode)) return;
+    if (inode.mode() == 0) return context.find(Code::F0901, place, 0, ino, 0);
+    ++context.report.totals.orphans;
+    if (ino % layout::kOrphanLists != list)
+      context.find(Code::F0903, inode.offset(), ino, list, ino % layout::kOrphanLists);
+    if ((inode.flags() & (layout::kFlagOrphan | layout::kFlagTruncating)) == 0)
+      context.find(Code::F0904, inode.offset(), ino, inode.flags(), layout::kFlagOrphan);
+    place = inode.offset() + layout::kInodeNextOrphan;
+    ino = inode.next_orphan();
+  }
+}
+
+// Does a block that is marked as metadata in use, and that nobody owns, hold inodes?
+bool looks_like_inodes(const Context& context, u64 block, bool marked_inodes_free) {
+  if (marked_inodes_free) return true;
+  for (unsigned i = 0; i < kInodesPerBlock; ++i) {
+    u64 offset = block * layout::kBlockBytes + i * layout::kInodeBytes;
+    layout::Line attributes = context.image.line(offset), identity = context.image.line(offset + layout::kLineBytes);
+    if (attributes.valid() && identity.valid() && (identity.words[0] & 0xffff) == layout::kInodeMagic &&
+        (attributes.words[0] & 0xffff) != 0)
+      return true;
+  }
+  return false;
+}
+
+void adopt_inode_blocks(Context& context) {
+  u64 lines = div_up(context.geometry().block_count, layout::kBlocksPerBitmapLine);
+  for (u64 index = 0; index < lines; ++index) {
+    BitmapLine line;
+    if (!load_bitmap_line(context, index, line, false)) continue;
+    for (unsigned bit = 0; bit < layout::kBlocksPerBitmapLine; ++bit) {
+      u64 block = index * layout::kBlocksPerBitmapLine + bit;
+      auto set = [&](const u64 (&plane)[2]) { return (plane[bit / 64] >> (bit % 64) & 1) != 0; };
+      if (!set(line.used) || !set(line.meta) || !context.allocatable(block)) continue;
+      if (context.owners.at(block) != Owner::kNobody) continue;
+      if (!looks_like_inodes(context, block, set(line.inodes_free))) continue;
+      // Reaching any inode claims and scans the block; a free one adds nothing else.
+      InodeBlock& made = context.inode_block(block);
+      made.visited = 0xffff; // nothing is visited before all are known
+      reach_inode(context, block * kInodesPerBlock, block * layout::kBlockBytes, 0);
+      context.inode_block(block).visited = 0;
+    }
+  }
+}
+
+template <class Body>
+void for_each_inode(Context& context, Body&& body) {
+  for (std::size_t i = 0; i < context.inode_blocks.size(); ++i)
+    for (unsigned index = 0; index < kInodesPerBlock; ++index) body(i, index, u16(1u << index));
+}
+
+// A lost directory with a name: climbs to what it hangs on. True if that is no inode without a name, so it is a ring.
+bool hangs_on_ring(Context& context, u64 start) {
+  std::vector<u64> path;
+  u64 ino = start;
+  bool ring = false;
+  for (;;) {
+    if (!context.inode_in_range(ino) || context.owners.at(ino / kInodesPerBlock) != Owner::kInodes) break;
+    InodeBlock& block = context.inode_block(ino / kInodesPerBlock);
+    unsigned index = ino % kInodesPerBlock;
+    u16 bit = u16(1u << index);
+    // `anchored` ends every later climb here; on the way it marks this climb's own path.
+    if ((block.anchored & bit) != 0) {
+      for (u64 seen : path) ring |= seen == ino;
+      break;
+    }
+    block.anchored |= bit;
+    path.push_back(ino);
+    Inode inode;
+    if (block.references[index] == 0 || !context.load_inode(ino, inode)) break;
+    ino = inode.parent();
+  }
+  return ring;
+}
+
+} // namespace
+
+void check_orphans(Context& context) {
+  for (unsigned list = 0; list < layout::kOrphanLists; ++list) check_list(context, list);
+  visit_pending(context);
+}
+
+void find_unreachable(Context& context) {
+  // What the roots and the lists lead to is no part of a ring.
+  for (InodeBlock& block : context.inode_blocks) block.anchored = block.visited;
+  adopt_inode_blocks(context);
+  std::vector<u64> lost;
+  for_each_inode(context, [&](std::size_t i, unsigned index, u16 bit) {
+    InodeBlock& block = context.inode_blocks[i];
+    if ((block.in_use & bit) != 0 && (block.visited & bit) == 0) lost.push_back(block.block * kInodesPerBlock + index);
+  });
+  for (u64 ino : lost) reach_inode(context, ino, ino * layout::kInodeBytes, ino);
+  visit_pending(context);
+  for (u64 ino : lost) {
+    InodeBlock& block = context.inode_block(ino / kInodesPerBlock);
+    Inode inode;
+    if (!context.load_inode(ino, inode)) continue;
+    if (block.references[ino % kInodesPerBlock] == 0)
+      context.find(Code::F0408, inode.offset(), ino, inode.mode(), 0);
+    else if (inode.type() == kTypeDir && hangs_on_ring(context, ino))
+      context.find(Code::F0409, inode.offset() + layout::kInodeParent, ino, inode.parent(), 0);
+  }
+}
+
+void check_links(Context& context) {
+  for_each_inode(context, [&](std::size_t i, unsigned index, u16 bit) {
+    const InodeBlock& block = context.inode_blocks[i];
+    if ((block.in_use & block.visited & bit) == 0) return;
+    Inode inode;
+    u64 ino = block.block * kInodesPerBlock + index;
+    if (!context.load_inode(ino, inode)) return;
+    u32 references = block.references[index];
+    bool root = (block.roots & bit) != 0, listed = (block.orphans & bit) != 0;
+    if (root && inode.type() != kTypeDir) context.find(Code::F0412, inode.offset(), ino, inode.mode(), kTypeDir);
+    u32 expected = references;
+    if (inode.type() == kTypeDir) expected = root || references != 0 ? 2 + block.subdirectories[index] : 0;
+    bool lost = !root && !listed && references == 0; // F0408 says it
+    if (inode.links() != expected && !lost)
+      context.find(Code::F0405, inode.offset(), ino, inode.links(), expected);
+    if (!listed && (inode.flags() & (layout::kFlagOrphan | layout::kFlagTruncating)) != 0)
+      context.find(Code::F0410, inode.offset(), ino, inode.flags(), 0);
+  });
+  // A root must be in use at all.
+  for (u64 ino : context.geometry().root_ino) {
+    Inode inode;
+    if (context.load_inode(ino, inode) && inode.mode() == 0) context.find(Code::F0412, inode.offset(), ino, 0, kTypeDir);
+  }
+}
+
+} // namespace pmemfile::fsck
