@@ -93,12 +93,17 @@ struct SegmentHeader {
   u64 slots_offset, slot_count;
   u64 stripes_offset;
   u32 topology_first, inode_first, inode_count, leaf_first, leaf_count, orphan_first, orphan_count,
-      bitmap_first, bitmap_count, open_first, open_count, stripe_count, reserved0;
-  u64 processes_offset, process_count;
-  u64 opens_offset, opens_bytes;   // tables of opens.h
-  u64 locks_offset, locks_bytes;   // tables of locks.h
+      bitmap_first, bitmap_count, open_first, open_count, stripe_count, reserved0, reserved1;
+  u64 processes_offset, process_count;       // process.h
+  u64 slot_hints_offset;                     // opens.h: one SlotHints a record slot
+  u64 buckets_offset;                        // opens.h: open_count heads of chains of open inodes
+  u64 vnodes_offset, vnode_count;            // opens.h
+  u64 descriptions_offset, description_count;
+  u64 page_owners_offset, pages_offset, page_count; // handles.h
+  u64 file_locks_offset, file_lock_count;    // locks.h
   u64 hints_offset, hint_count;    // allocator: one word a group of blocks
-  u64 slot_hint;
+  u32 slots_waited; // not 0 while somebody waits for a slot
+  u32 reserved2;
   u64 topology_sequence; // advanced by what can make a cached path wrong: see vfs/walk
   u64 used_blocks_delta;
   u64 reserved[16];
@@ -111,6 +116,7 @@ struct Segment {
   SegmentHeader* header = nullptr;
   Slot* slots = nullptr;
   Stripe* stripes = nullptr;
+  int fd = -1;    // of V; asks the kernel about liveness
   ProcessRef self;
 
   Stripe& stripe(LockKey key) const { return stripes[raw(key)]; }

@@ -1,0 +1,145 @@
+#include "shm/process.h"
+
+#include <fcntl.h>
+
+#include "base/syscall.h"
+#include "base/text.h"
+
+namespace pmemfile::shm {
+namespace {
+
+struct flock token_lock(u32 index, short type) {
+  struct flock lock{};
+  lock.l_type = type;
+  lock.l_whence = SEEK_SET;
+  lock.l_start = 1 + i64{index};
+  lock.l_len = 1;
+  return lock;
+}
+
+bool set_token(int fd, u32 index, short type) {
+  struct flock lock = token_lock(index, type);
+  return raw_syscall(SYS_fcntl, fd, F_OFD_SETLK, as_arg(&lock)) == 0;
+}
+
+void close_fd(int fd) { raw_syscall(SYS_close, fd); }
+
+// Takes the entry if it is free and nobody holds its token.
+bool take_entry(Segment& v, u32 index, int token_fd, i32 pid, ProcessState state, ProcessRef* ref) {
+  Process& entry = process_entry(v, index);
+  if (load_acquire(entry.state) != static_cast<u32>(ProcessState::kFree) || load_acquire(entry.claim) != 0) return false;
+  if (!set_token(token_fd, index, F_WRLCK)) return false;
+  if (load_acquire(entry.state) != static_cast<u32>(ProcessState::kFree)) {
+    set_token(token_fd, index, F_UNLCK);
+    return false;
+  }
+  u32 generation = load_relaxed(entry.generation) + 1;
+  if (generation == 0) generation = 1;
+  store_relaxed(entry.pid, pid);
+  store_relaxed(entry.waits_for, u64{0});
+  // References made from the old generation are void before the entry is seen in use.
+  store_release(entry.generation, generation);
+  store_release(entry.state, static_cast<u32>(state));
+  *ref = ProcessRef{index + 1, generation};
+  return true;
+}
+
+bool take_any_entry(Segment& v, int token_fd, i32 pid, ProcessState state, ProcessRef* ref) {
+  ProcessTable& table = process_table(v);
+  u64 count = v.header->process_count;
+  u64 start = load_relaxed(table.hint) % count;
+  for (u64 i = 0; i < count; ++i) {
+    u32 index = static_cast<u32>((start + i) % count);
+    if (!take_entry(v, index, token_fd, pid, state, ref)) continue;
+    store_relaxed(table.hint, u64{index} + 1);
+    return true;
+  }
+  return false;
+}
+
+// True if an entry came free.
+bool repair_dead_entries(Segment& v, RepairEntryFn repair, void* context) {
+  bool any = false;
+  for (u32 index = 0; index < v.header->process_count; ++index) {
+    Process& entry = process_entry(v, index);
+    ProcessRef ref{index + 1, load_acquire(entry.generation)};
+    if (load_acquire(entry.state) == static_cast<u32>(ProcessState::kFree) || process_alive(v, v.fd, ref)) continue;
+    repair(context, ref);
+    any = any || load_acquire(entry.state) == static_cast<u32>(ProcessState::kFree);
+  }
+  return any;
+}
+
+} // namespace
+
+Result<int> reopen_segment(int segment_fd) {
+  FixedText<32> path;
+  path << "/proc/self/fd/" << segment_fd;
+  long fd = raw_syscall(SYS_openat, AT_FDCWD, as_arg(path.c_str()), O_RDWR | O_CLOEXEC);
+  if (is_syscall_error(fd)) return Error(static_cast<int>(-fd));
+  return static_cast<int>(fd);
+}
+
+Result<Registered> register_process(Segment& v, i32 pid, ProcessState state, RepairEntryFn repair, void* context) {
+  int token_fd = TRY(reopen_segment(v.fd));
+  Registered registered;
+  registered.token_fd = token_fd;
+  if (PMEMFILE_LIKELY(take_any_entry(v, token_fd, pid, state, &registered.ref))) return registered;
+  if (repair != nullptr && repair_dead_entries(v, repair, context) &&
+      take_any_entry(v, token_fd, pid, state, &registered.ref))
+    return registered;
+  close_fd(token_fd);
+  return Error(ENFILE);
+}
+
+void release_process(Segment& v, ProcessRef ref, int token_fd) {
+  Process* entry = find_process(v, ref);
+  if (entry != nullptr && load_acquire(entry->generation) == ref.generation) {
+    store_release(entry->state, static_cast<u32>(ProcessState::kFree));
+    store_relaxed(process_table(v).hint, u64{ref.index_plus_1} - 1);
+  }
+  close_fd(token_fd);
+}
+
+bool process_alive(const Segment& v, int segment_fd, ProcessRef ref) {
+  Process* entry = find_process(v, ref);
+  if (entry == nullptr || load_acquire(entry->generation) != ref.generation) return false;
+  u32 state = load_acquire(entry->state);
+  if (state == static_cast<u32>(ProcessState::kFree) || state == static_cast<u32>(ProcessState::kUnburied)) return false;
+  struct flock lock = token_lock(ref.index_plus_1 - 1, F_WRLCK);
+  long result = raw_syscall(SYS_fcntl, segment_fd, F_OFD_GETLK, as_arg(&lock));
+  // A kernel that does not answer proves no death.
+  if (result != 0) return true;
+  return lock.l_type != F_UNLCK;
+}
+
+bool claim_repair(Segment& v, ProcessRef dead) {
+  Process* entry = find_process(v, dead);
+  if (entry == nullptr) return false;
+  for (unsigned attempt = 0; attempt < 4; ++attempt) {
+    u64 claim = load_acquire(entry->claim);
+    if (claim == pack(v.self)) return false; // another thread of this process is at it
+    if (claim != 0 && process_alive(v, v.fd, unpack_process(claim))) return false;
+    if (!compare_exchange(entry->claim, claim, pack(v.self))) continue;
+    // What was true when the caller looked may have been settled by the one who had the claim before.
+    bool needed = load_acquire(entry->generation) == dead.generation &&
+                  load_acquire(entry->state) != static_cast<u32>(ProcessState::kFree) &&
+                  !process_alive(v, v.fd, dead);
+    if (needed) return true;
+    end_repair(v, dead, false);
+    return false;
+  }
+  return false;
+}
+
+void end_repair(Segment& v, ProcessRef dead, bool freed) {
+  Process* entry = find_process(v, dead);
+  if (entry == nullptr) return;
+  if (freed) {
+    store_release(entry->state, static_cast<u32>(ProcessState::kFree));
+    store_relaxed(process_table(v).hint, u64{dead.index_plus_1} - 1);
+  }
+  store_release(entry->claim, u64{0});
+}
+
+} // namespace pmemfile::shm

@@ -1,0 +1,84 @@
+// Attached processes: their entries in V and the tokens by which the kernel says who is alive.
+//
+// What it is: an entry is used by the process that holds a write lock on byte 1 + index of V's file through an open
+// file description of its own (an OFD lock): death drops it, nothing else does. Who gets the lock of an entry that
+// is free owns the entry; an entry that is not free while nobody holds its lock belongs to the dead.
+// Repair of a dead entry is claimed in its `claim` word, stamped with the repairer, who may die as well.
+// Rules: hook-safe; any thread. Registering costs two system calls.
+#pragma once
+
+#include "base/result.h"
+#include "shm/segment.h"
+
+namespace pmemfile::shm {
+
+enum class ProcessState : u32 {
+  kFree,
+  kPrepared, // for a child that does not run yet; its token is held by the parent
+  kLive,
+  kUnburied, // dead; slots and stripes are repaired, its descriptors are not dropped yet
+};
+
+inline constexpr unsigned kPendingInodes = 6;
+
+struct alignas(64) Process {
+  u64 claim;      // pack() of who repairs the entry; 0: nobody
+  u32 generation; // of the present use, or of the last one; never 0 in use
+  u32 state;      // ProcessState
+  i32 pid;        // in its own pid namespace
+  u32 reserved0;
+  // Handle tables (handles.h), one for descriptor numbers, one for private handles: page + 1 of the first leaf, and of
+  // the top node for all others.
+  u64 first_leaf[2];
+  u64 top_node[2];
+  u64 waits_for;  // pack() of who holds the record lock that it waits for (EDEADLK)
+  // Inodes without links that lost their last user here and are being freed: ino | generation << 40.
+  u64 pending[kPendingInodes];
+  u64 reserved[1];
+};
+static_assert(sizeof(Process) == 128);
+
+struct alignas(64) ProcessTable {
+  u64 hint;     // entry that was freed last
+  u64 sweep;    // next entry to be asked about in passing
+  u64 unburied; // not 0: some entry may be in state kUnburied
+  u64 reserved[5];
+};
+static_assert(sizeof(ProcessTable) == 64);
+
+inline ProcessTable& process_table(const Segment& v) { return *v.at<ProcessTable>(v.header->processes_offset); }
+inline Process& process_entry(const Segment& v, u32 index) {
+  return v.at<Process>(v.header->processes_offset + sizeof(ProcessTable))[index];
+}
+// Null for a reference that cannot be one.
+inline Process* find_process(const Segment& v, ProcessRef ref) {
+  if (ref.index_plus_1 == 0 || ref.index_plus_1 > v.header->process_count) return nullptr;
+  return &process_entry(v, ref.index_plus_1 - 1);
+}
+
+// A new open file description of V (the descriptor is close-on-exec). Works through /proc, so that a V that was
+// removed or lies in another mount namespace by now is still the same one.
+Result<int> reopen_segment(int segment_fd);
+
+struct Registered {
+  ProcessRef ref;
+  int token_fd = -1; // keeps the process alive in the eyes of the others; close-on-exec
+};
+// Finds a free entry and takes it for a process with this pid. `repair` (may be null) is asked to empty entries of dead
+// processes when there is no free one. ENFILE: every entry is in use.
+using RepairEntryFn = void (*)(void* context, ProcessRef dead);
+Result<Registered> register_process(Segment& v, i32 pid, ProcessState state, RepairEntryFn repair, void* context);
+
+// The process's own end: its handles have been dropped. Closes the token.
+void release_process(Segment& v, ProcessRef ref, int token_fd);
+
+// Is the process of this reference still there? By the kernel's word; one system call. False also if the entry has
+// been repaired since. Never true for 0.
+bool process_alive(const Segment& v, int segment_fd, ProcessRef ref);
+
+// The right to repair `dead`: false if it needs no repair (any more), lives, or somebody alive is at it.
+bool claim_repair(Segment& v, ProcessRef dead);
+// Gives the claim back; `freed`: the entry is empty and may be used again.
+void end_repair(Segment& v, ProcessRef dead, bool freed);
+
+} // namespace pmemfile::shm

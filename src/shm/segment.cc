@@ -1,0 +1,85 @@
+#include "shm/segment_file.h"
+
+#include "shm/handles.h"
+#include "shm/locks.h"
+#include "shm/opens.h"
+#include "shm/process.h"
+
+namespace pmemfile::shm {
+namespace {
+
+// How large the tables are. Stripes: so many that busy objects seldom share one. Tables: what many processes at once
+// use; when one is full, open(2) fails with ENFILE, fcntl locks with ENOLCK.
+struct Sizes {
+  u64 pool_bytes; // up to this size
+  u32 inodes, leaves, bitmap_lines, opens;
+  u64 processes, vnodes, descriptions, pages, file_locks;
+};
+constexpr u64 kMiB = 1024 * 1024;
+constexpr Sizes kSizes[] = {
+    // About 0.9, 4.7 and 15 MiB.
+    {16 * kMiB, 1024, 1024, 64, 512, 256, 2048, 4096, 192, 512},
+    {1024 * kMiB, 8192, 8192, 1024, 4096, 4096, 12288, 16384, 1024, 4096},
+    {~u64{0}, 32768, 32768, 4096, 16384, 4096, 32768, 65536, 2048, 16384},
+};
+
+const Sizes& sizes_for(u64 pool_bytes) {
+  const Sizes* sizes = kSizes;
+  while (pool_bytes > sizes->pool_bytes) ++sizes;
+  return *sizes;
+}
+
+// One allocator hint for this many blocks, at most kMaxHints.
+constexpr u64 kBlocksPerHint = 32768;
+constexpr u64 kMaxHints = 4096;
+
+void plan_stripes(SegmentHeader& h, const Sizes& sizes) {
+  h.topology_first = 0;
+  h.inode_first = 1;
+  h.inode_count = sizes.inodes;
+  h.leaf_first = h.inode_first + h.inode_count;
+  h.leaf_count = sizes.leaves;
+  h.orphan_first = h.leaf_first + h.leaf_count;
+  h.orphan_count = layout::kOrphanLists;
+  h.bitmap_first = h.orphan_first + h.orphan_count;
+  h.bitmap_count = sizes.bitmap_lines;
+  h.open_first = h.bitmap_first + h.bitmap_count;
+  h.open_count = sizes.opens;
+  h.stripe_count = h.open_first + h.open_count;
+}
+
+} // namespace
+
+SegmentHeader plan_segment(const layout::Geometry& geometry) {
+  const Sizes& sizes = sizes_for(geometry.block_count * layout::kBlockBytes);
+  SegmentHeader h{};
+  plan_stripes(h, sizes);
+  u64 at = align_up(sizeof(SegmentHeader), 4096);
+  auto place = [&](u64 bytes) {
+    u64 offset = at;
+    at = align_up(at + bytes, 64);
+    return offset;
+  };
+  h.slot_count = geometry.record_slot_count;
+  h.slots_offset = place(h.slot_count * sizeof(Slot));
+  h.slot_hints_offset = place(h.slot_count * sizeof(SlotHints));
+  h.hint_count = min_of(div_up(geometry.block_count, kBlocksPerHint), kMaxHints);
+  h.hints_offset = place(h.hint_count * sizeof(u64));
+  h.stripes_offset = place(u64{h.stripe_count} * sizeof(Stripe));
+  h.process_count = sizes.processes;
+  h.processes_offset = place(sizeof(ProcessTable) + h.process_count * sizeof(Process));
+  h.buckets_offset = place(u64{h.open_count} * sizeof(u64));
+  h.vnode_count = sizes.vnodes;
+  h.vnodes_offset = place(h.vnode_count * sizeof(Vnode));
+  h.description_count = sizes.descriptions;
+  h.descriptions_offset = place(h.description_count * sizeof(OpenDescription));
+  h.page_count = sizes.pages;
+  h.page_owners_offset = place(h.page_count * sizeof(PageOwner));
+  h.pages_offset = place(h.page_count * kHandlePageBytes);
+  h.file_lock_count = sizes.file_locks;
+  h.file_locks_offset = place(h.file_lock_count * sizeof(FileLock));
+  h.bytes = align_up(at, 4096);
+  return h;
+}
+
+} // namespace pmemfile::shm
