@@ -1,0 +1,415 @@
+#include "vfs/walk.h"
+
+namespace pmemfile::vfs {
+namespace {
+
+// A walk that keeps meeting removed directories starts over this often; each time something really was removed.
+constexpr unsigned kMaxAttempts = 1000;
+
+u64 load_at(const journal::View& view, Ino ino, u64 offset) { return view.load(layout::inode_offset(ino) + offset); }
+
+std::string_view without_slashes_in_front(std::string_view text) {
+  while (!text.empty() && text.front() == '/') text.remove_prefix(1);
+  return text;
+}
+
+} // namespace
+
+bool in_group(const Credentials& credentials, u32 gid) {
+  if (gid == credentials.fsgid) return true;
+  for (u32 i = 0; i < credentials.group_count; ++i)
+    if (credentials.groups[i] == gid) return true;
+  return false;
+}
+
+bool permitted(const Credentials& credentials, u32 mode, u32 uid, u32 gid, int want) {
+  u32 bits = mode;
+  if (uid == credentials.fsuid)
+    bits >>= 6;
+  else if (((bits ^ (bits >> 3)) & 7) != 0 && in_group(credentials, gid))
+    bits >>= 3; // where group and others may do the same, the groups need not be searched
+  if ((static_cast<u32>(want) & ~bits & 7) == 0) return true;
+  u64 can = credentials.capabilities;
+  if (is_dir(mode)) {
+    if ((want & kWrite) == 0 && (can & (kCapDacReadSearch | kCapDacOverride)) != 0) return true;
+    return (can & kCapDacOverride) != 0;
+  }
+  if (want == kRead && (can & kCapDacReadSearch) != 0) return true;
+  return (can & kCapDacOverride) != 0 && ((want & kExecute) == 0 || (mode & 0111) != 0);
+}
+
+bool may_access(const Credentials& credentials, const inode::Attr& attr, int mode) {
+  return permitted(credentials, attr.mode, attr.uid, attr.gid, mode);
+}
+
+Result<Node> read_node(journal::Store& store, Ino ino) {
+  if (!store.inode_in_range(ino)) return Error(kErrnoCorrupt);
+  return journal::read_consistent(store, shm::inode_key(store.segment, ino), [&](const journal::View& view) -> Result<Node> {
+    Node node;
+    u64 mode_word = load_at(view, ino, layout::kInodeModeWord);
+    u64 owner_word = load_at(view, ino, layout::kInodeOwnerWord);
+    node.identity = load_at(view, ino, layout::kInodeIdentity);
+    if (mode_word == 0) return Error(ESTALE);
+    if ((node.identity & 0xffff) != layout::kInodeMagic) return Error(kErrnoCorrupt);
+    node.ino = ino;
+    node.mode = mode_word & 0xffff;
+    node.nlink = static_cast<u32>(mode_word >> 32);
+    node.uid = static_cast<u32>(owner_word);
+    node.gid = static_cast<u32>(owner_word >> 32);
+    return node;
+  });
+}
+
+__attribute__((noinline)) bool same_identity_slow(journal::Store& store, Ino ino, u64 identity) {
+  return journal::read_consistent(store, shm::inode_key(store.segment, ino), [&](const journal::View& view) -> Result<bool> {
+    return load_at(view, ino, layout::kInodeIdentity) == identity;
+  }).value();
+}
+
+// ---- Targets of symlinks ------------------------------------------------------------------------------------
+
+Result<u32> target_length(journal::Store& store, Ino link, u64& identity) {
+  if (!store.inode_in_range(link)) return Error(kErrnoCorrupt);
+  return journal::read_consistent(store, shm::inode_key(store.segment, link), [&](const journal::View& view) -> Result<u32> {
+    u64 mode_word = load_at(view, link, layout::kInodeModeWord);
+    identity = load_at(view, link, layout::kInodeIdentity);
+    u64 size = load_at(view, link, layout::kInodeSize);
+    if (mode_word == 0) return Error(ESTALE);
+    if ((identity & 0xffff) != layout::kInodeMagic || !is_link(mode_word & 0xffff) || size == 0 || size >= kPathMax)
+      return Error(kErrnoCorrupt);
+    return static_cast<u32>(size);
+  });
+}
+
+Result<void> read_target(journal::Store& store, Ino link, u64 identity, u32 offset, char* to, u32 size) {
+  u64 total = 0;
+  total = TRY(target_length(store, link, total));
+  if (offset > total || size > total - offset) return Error(same_identity(store, link, identity) ? kErrnoCorrupt : ESTALE);
+  if (total <= layout::kInlineTargetBytes) {
+    auto copy = [&](const journal::View& view) -> Result<void> {
+      for (u32 i = 0; i < size; ++i) {
+        u32 at = offset + i;
+        to[i] = static_cast<char>(load_at(view, link, layout::inode_map_word(at / 8)) >> (8 * (at % 8)));
+      }
+      return {};
+    };
+    TRY(journal::read_consistent(store, shm::inode_key(store.segment, link), copy));
+  } else {
+    data::IoVec vector{to, size};
+    if (TRY(data::read(store, link, offset, &vector, 1)) != size) return Error(ESTALE);
+  }
+  // The target is written before the inode has its identity and never again.
+  if (!same_identity(store, link, identity)) return Error(ESTALE);
+  return {};
+}
+
+// ---- The walk ------------------------------------------------------------------------------------------------
+
+Result<void> Walk::run(At at) {
+  if (at.path.size() >= kPathMax) return Error(ENAMETOOLONG);
+  if (at.path.empty()) return Error(ENOENT);
+  for (unsigned tries = 0; tries < kMaxAttempts; ++tries) {
+    Result<void> result = attempt(at);
+    if (PMEMFILE_LIKELY(result.error() != ESTALE)) return result;
+    // The directory at which the path starts may be gone itself.
+    Result<Node> start = read_node(store_, at.path.front() == '/' ? task_.root : at.dir);
+    if (!start.ok() || start.value().nlink == 0) return Error(ENOENT);
+  }
+  return Error(ESTALE);
+}
+
+Result<void> Walk::attempt(At at) {
+  last_kind_ = Last::kName;
+  must_be_dir_ = found_ = false;
+  links_followed_ = depth_ = 0;
+  name_ = {};
+  text_ = without_slashes_in_front(at.path);
+  bool absolute = text_.size() != at.path.size();
+  while (!text_.empty() && text_.back() == '/') {
+    text_.remove_suffix(1);
+    must_be_dir_ = true;
+  }
+  node_ = TRY(read_node(store_, absolute ? task_.root : at.dir));
+  if (!is_dir(node_.mode)) return Error(ENOTDIR);
+  return walk_components();
+}
+
+Result<void> Walk::walk_components() {
+  if (at_end()) last_kind_ = Last::kRoot;
+  while (TRY(next())) {
+    if (!permitted(*task_.credentials, node_.mode, node_.uid, node_.gid, kExecute)) return Error(EACCES);
+    bool last = at_end();
+    last_kind_ = Last::kName;
+    if (PMEMFILE_UNLIKELY(name_.front() == '.' && name_.size() <= 2 && name_.back() == '.')) {
+      last_kind_ = name_.size() == 1 ? Last::kDot : Last::kDotDot;
+      if (last && until_ == Until::kParent) return {};
+      if (last_kind_ == Last::kDotDot) TRY(go_up());
+      continue;
+    }
+    if (last && until_ == Until::kParent) return {};
+    if (TRY(step())) return {};
+  }
+  return finish_here();
+}
+
+// The path ended in the directory itself: "/", ".", "..", or a symlink to one of them.
+Result<void> Walk::finish_here() {
+  if (until_ == Until::kParent) {
+    name_ = ".";
+    return {};
+  }
+  attr_ = TRY(inode::read(store_, node_.ino));
+  if (!same_identity(store_, node_.ino, node_.identity)) return Error(ESTALE);
+  found_ = true;
+  return {};
+}
+
+// Takes the next component into name_; false: the path is used up.
+Result<bool> Walk::next() {
+  if (PMEMFILE_UNLIKELY(depth_ != 0)) return next_of_link();
+  if (text_.empty()) return false;
+  const char* begin = text_.data();
+  const char* end = begin + text_.size();
+  const char* at = begin;
+  while (at != end && *at != '/') ++at;
+  name_ = std::string_view(begin, static_cast<std::size_t>(at - begin));
+  while (at != end && *at == '/') ++at;
+  text_ = std::string_view(at, static_cast<std::size_t>(end - at));
+  if (PMEMFILE_UNLIKELY(name_.size() > layout::kMaxNameBytes)) {
+    if (!permitted(*task_.credentials, node_.mode, node_.uid, node_.gid, kExecute)) return Error(EACCES);
+    return Error(ENAMETOOLONG);
+  }
+  return true;
+}
+
+// The same from the text of a symlink. Neither end of a frame's text is a slash.
+__attribute__((noinline)) Result<bool> Walk::next_of_link() {
+  Frame& frame = frames_[depth_ - 1];
+  u32 size = min_of<u32>(frame.length - frame.offset, sizeof buffer_);
+  TRY(read_target(store_, frame.ino, frame.identity, frame.offset, buffer_, size));
+  u32 end = 0;
+  while (end < size && buffer_[end] != '/') ++end;
+  if (end > layout::kMaxNameBytes) return Error(ENAMETOOLONG);
+  name_ = std::string_view(buffer_, end);
+  frame.offset = static_cast<u16>(frame.offset + end);
+  char slash = '/';
+  while (frame.offset < frame.length) {
+    TRY(read_target(store_, frame.ino, frame.identity, frame.offset, &slash, 1));
+    if (slash != '/') break;
+    ++frame.offset;
+  }
+  if (frame.offset == frame.length) --depth_;
+  return true;
+}
+
+// One ordinary component: into the directory, through the symlink, or to the object that was asked for. True: arrived.
+Result<bool> Walk::step() {
+  Result<dir::Entry> found = lookup();
+  if (PMEMFILE_UNLIKELY(!found.ok())) {
+    if (found.error() == ENOENT && at_end() && until_ == Until::kCreate) return true;
+    return Error(found.error());
+  }
+  const dir::Entry& entry = found.value();
+  bool link = entry.type == type_of_mode(kTypeLink);
+  if (at_end() && !(link && (follow_ == Follow::kYes || must_be_dir_))) {
+    TRY(step_to_object(entry));
+    return true;
+  }
+  if (PMEMFILE_LIKELY(entry.type == type_of_mode(kTypeDir))) {
+    TRY(enter(entry.ino, entry));
+  } else if (link) {
+    TRY(follow_link(entry));
+  } else {
+    return Error(ENOTDIR);
+  }
+  return false;
+}
+
+Result<dir::Entry> Walk::lookup() {
+  Result<dir::Entry> found = dir::lookup_proved(store_, node_.ino, name_, proof_);
+  if (!same_identity(store_, node_.ino, node_.identity)) return Error(ESTALE);
+  return found;
+}
+
+// After the inode was read: does the entry still name it? The leaf's sequence says so at no cost unless something else
+// in the leaf changed; then the name is looked up once more.
+bool Walk::entry_stands(const dir::Entry& entry) {
+  if (PMEMFILE_LIKELY(proof_.holds(store_))) return true;
+  Result<dir::Entry> again = lookup();
+  return again.ok() && again.value().ino == entry.ino && again.value().key == entry.key;
+}
+
+Result<void> Walk::step_to_object(const dir::Entry& entry) {
+  if (!store_.inode_in_range(entry.ino)) return Error(kErrnoCorrupt);
+  Result<inode::Attr> attr = inode::read(store_, entry.ino);
+  if (!entry_stands(entry)) return Error(ESTALE);
+  attr_ = TRY(std::move(attr));
+  if (!same_identity(store_, entry.ino, identity_of(attr_))) return Error(ESTALE);
+  if (must_be_dir_ && !is_dir(attr_.mode)) return Error(ENOTDIR);
+  found_ = true;
+  return {};
+}
+
+Result<void> Walk::enter(Ino ino, const dir::Entry& entry) {
+  Result<Node> child = read_node(store_, ino);
+  if (!entry_stands(entry)) return Error(ESTALE);
+  TRY(child);
+  if (!same_identity(store_, ino, child.value().identity)) return Error(ESTALE);
+  if (!is_dir(child.value().mode)) return Error(kErrnoCorrupt); // the entry said it was one
+  node_ = child.value();
+  return {};
+}
+
+// `..`. A directory cannot be removed while it has subdirectories, so the parent is what the pointer says as long as the
+// pointer says so.
+Result<void> Walk::go_up() {
+  if (node_.ino == task_.root) return task_.mount_point.empty() ? Result<void>() : escape_up();
+  auto read_parent = [&](const journal::View& view) -> Result<u64> {
+    if (load_at(view, node_.ino, layout::kInodeIdentity) != node_.identity) return Error(ESTALE);
+    if (load_at(view, node_.ino, layout::kInodeModeWord) >> 32 == 0) return Error(ENOENT); // removed
+    return load_at(view, node_.ino, layout::kInodeParent);
+  };
+  shm::LockKey key = shm::inode_key(store_.segment, node_.ino);
+  u64 parent = TRY(journal::read_consistent(store_, key, read_parent));
+  if (parent == 0 || parent == raw(node_.ino)) return {}; // root of another tree
+  Result<Node> up = read_node(store_, Ino{parent});
+  if (TRY(journal::read_consistent(store_, key, read_parent)) != parent) return Error(ESTALE);
+  TRY(up);
+  if (!is_dir(up.value().mode)) return Error(kErrnoCorrupt);
+  node_ = up.value();
+  return {};
+}
+
+// ---- Symlinks and ways out of the pool --------------------------------------------------------------------------
+
+__attribute__((noinline)) Result<void> Walk::follow_link(const dir::Entry& entry) {
+  if (++links_followed_ > kMaxLinksFollowed) return Error(ELOOP);
+  Frame frame{entry.ino, 0, 0, 0};
+  Result<u32> length = target_length(store_, entry.ino, frame.identity);
+  if (!entry_stands(entry)) return Error(ESTALE);
+  frame.length = static_cast<u16>(TRY(length));
+  char edge = 0;
+  bool tail = at_end();
+  TRY(read_target(store_, frame.ino, frame.identity, frame.length - 1u, &edge, 1));
+  while (edge == '/' && frame.length > 1) { // the text of a frame ends in a name
+    if (tail) must_be_dir_ = true;
+    --frame.length;
+    TRY(read_target(store_, frame.ino, frame.identity, frame.length - 1u, &edge, 1));
+  }
+  TRY(read_target(store_, frame.ino, frame.identity, 0, &edge, 1));
+  if (edge == '/') {
+    TRY(absolute_target(frame));
+    if (frame.offset >= frame.length) {
+      if (at_end()) last_kind_ = Last::kRoot;
+      return {};
+    }
+  }
+  frames_[depth_++] = frame; // at most one for each link followed
+  return {};
+}
+
+// An absolute target starts at the root of the tree: at once if the tree is all there is, behind the mount point's path
+// if it begins with it.
+Result<void> Walk::absolute_target(Frame& frame) {
+  if (!task_.mount_point.empty() && !TRY(under_mount_point(frame))) return escape_to_target(frame);
+  char slash = '/';
+  while (frame.offset < frame.length) {
+    TRY(read_target(store_, frame.ino, frame.identity, frame.offset, &slash, 1));
+    if (slash != '/') break;
+    ++frame.offset;
+  }
+  node_ = TRY(read_node(store_, task_.root));
+  return {};
+}
+
+// Compares component by component; moves the frame's offset behind the mount point if the target lies under it.
+Result<bool> Walk::under_mount_point(Frame& frame) {
+  std::string_view mount = task_.mount_point;
+  u32 offset = 0;
+  for (;;) {
+    mount = without_slashes_in_front(mount);
+    if (mount.empty()) break;
+    std::size_t end = 0;
+    while (end < mount.size() && mount[end] != '/') ++end;
+    char c = '/';
+    while (offset < frame.length) {
+      TRY(read_target(store_, frame.ino, frame.identity, offset, &c, 1));
+      if (c != '/') break;
+      ++offset;
+    }
+    // One character more than the component: it has to end there.
+    u32 size = min_of<u32>(frame.length - offset, sizeof buffer_);
+    if (end > layout::kMaxNameBytes || size < end) return false;
+    TRY(read_target(store_, frame.ino, frame.identity, offset, buffer_, size));
+    if (std::string_view(buffer_, end) != mount.substr(0, end)) return false;
+    if (size > end && buffer_[end] != '/') return false;
+    offset += static_cast<u32>(end);
+    mount.remove_prefix(end);
+  }
+  frame.offset = static_cast<u16>(offset);
+  return true;
+}
+
+// `..` of the root of a mounted tree: the parent of the mount point, then the rest of the path.
+__attribute__((noinline)) Result<void> Walk::escape_up() {
+  std::string_view mount = task_.mount_point;
+  std::size_t length = mount.size();
+  while (length > 0 && mount[length - 1] != '/') --length; // keeps the slash
+  if (length > 1) --length;
+  if (length == 0 || length >= kPathMax) return Error(ENAMETOOLONG);
+  memcpy(task_.escape, mount.data(), length);
+  return append_rest(length);
+}
+
+__attribute__((noinline)) Result<void> Walk::escape_to_target(const Frame& frame) {
+  TRY(read_target(store_, frame.ino, frame.identity, 0, task_.escape, frame.length));
+  return append_rest(frame.length);
+}
+
+Result<void> Walk::append_rest(u64 length) {
+  while (depth_ != 0) length = TRY(append_frame(frames_[--depth_], length));
+  if (!text_.empty()) {
+    if (length + 1 + text_.size() >= kPathMax) return Error(ENAMETOOLONG);
+    task_.escape[length++] = '/';
+    memcpy(task_.escape + length, text_.data(), text_.size());
+    length += text_.size();
+  }
+  if (must_be_dir_) {
+    if (length + 1 >= kPathMax) return Error(ENAMETOOLONG);
+    task_.escape[length++] = '/';
+  }
+  task_.escape[length] = '\0';
+  task_.escape_length = static_cast<u32>(length);
+  return Error(kEscaped);
+}
+
+Result<u64> Walk::append_frame(const Frame& frame, u64 length) {
+  u32 size = frame.length - frame.offset;
+  if (length + 1 + size >= kPathMax) return Error(ENAMETOOLONG);
+  task_.escape[length++] = '/';
+  TRY(read_target(store_, frame.ino, frame.identity, frame.offset, task_.escape + length, size));
+  return length + size;
+}
+
+// ---- What the verbs use --------------------------------------------------------------------------------------------
+
+Result<inode::Attr> resolve(Task& task, At at, Follow follow, bool allow_empty) {
+  if (allow_empty && at.path.empty()) return inode::read(task.pool->store(), at.dir);
+  Walk walk(task, Walk::Until::kObject, follow);
+  TRY(walk.run(at));
+  return walk.attr();
+}
+
+Result<Parent> resolve_parent(Task& task, At at, char (&buffer)[256]) {
+  Walk walk(task, Walk::Until::kParent, Follow::kNo);
+  TRY(walk.run(at));
+  Parent parent{walk.dir().ino, walk.last(), walk.must_be_dir()};
+  // A name out of a symlink's text would die with the walk.
+  if (parent.last.data() < at.path.data() || parent.last.data() >= at.path.data() + at.path.size()) {
+    memcpy(buffer, parent.last.data(), parent.last.size());
+    parent.last = std::string_view(buffer, parent.last.size());
+  }
+  return parent;
+}
+
+} // namespace pmemfile::vfs
