@@ -43,15 +43,16 @@ struct Slot {
   u32 cell = 0;     // if found
   Entry entry;      // if found
 };
-// ESTALE when the directory has been removed. If the name is absent and there is no room, splits leaves first (in
-// Txs of its own via `make_room`, so call it before anything else is staged).
+// ESTALE when the directory has been removed (also if it is still open); ENOTDIR. Whether there is room for a new
+// entry shows only at insert. Where the directory has no leaf yet, its own stripe is held instead of a leaf's.
 Result<Slot> lock_entry(journal::Tx& tx, Ino dir, std::string_view name);
-// Makes sure that `name` can be inserted; commits of its own. Call before the operation's run_tx, again whenever
-// insert returned kNeedsRoom.
+// Makes sure that `name` can be inserted; commits of its own. Call it outside of any Tx whenever insert returned
+// kNeedsRoom, then run the operation again; others may take the room first, so that this can repeat. ENOSPC.
 inline constexpr int kNeedsRoom = 1002;
 Result<void> make_room(journal::Store& store, Ino dir, std::string_view name);
 
-// Stages a new entry; returns its key. The slot must say found == false. kNeedsRoom: see make_room.
+// Stages a new entry; returns its key. The slot must say found == false (or its entry's removal is staged).
+// kNeedsRoom: see make_room. ENOSPC.
 Result<u64> insert(journal::Tx& tx, Slot& slot, std::string_view name, Ino ino, u8 type);
 // Stages the removal of a found entry.
 Result<void> remove(journal::Tx& tx, const Slot& slot);
@@ -60,7 +61,8 @@ Result<void> replace(journal::Tx& tx, const Slot& slot, Ino ino, u8 type);
 
 // For rmdir and rename: proves in the Tx that the directory is empty and keeps it so until the Tx ends: the caller
 // holds the directory's inode stripe; locks its leaves. ENOTEMPTY. Call shrink first: it frees empty leaves of a
-// directory that once was large, so that few locks suffice.
+// directory that once was large, so that few locks suffice; kRecordFull if more than eight empty leaves have come
+// into being again: call shrink, then run the operation again. shrink stops at the first leaf that is not empty.
 Result<void> lock_empty(journal::Tx& tx, Ino dir);
 Result<void> shrink(journal::Store& store, Ino dir);
 // Frees the trie of a directory that is unreachable and empty; restartable, several commits.

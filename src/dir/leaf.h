@@ -1,0 +1,104 @@
+// Leaf: a block of up to 62 cells with names; what is in it and how a name is found.
+//
+// What it is: reading and staging of one leaf, internal to the room. Layout: docs/format.md ("Directories").
+// Locks: all of a leaf is guarded by the leaf's stripe; readers validate it.
+// Rules: hook-safe; general registers only: the tags of eight cells are compared in one word.
+#pragma once
+
+#include "dir/trie.h"
+
+namespace pmemfile::dir {
+
+inline constexpr unsigned kTagWords = 8;
+inline constexpr u64 kCellMask = (u64{1} << layout::kLeafCells) - 1;
+inline constexpr u64 kEachByte = 0x0101010101010101, kHighBits = 0x8080808080808080;
+
+inline PoolOff tag_word(BlockNo leaf, unsigned index) { return block_offset(leaf) + layout::leaf_tag_word(index); }
+inline PoolOff cell_line(BlockNo leaf, unsigned cell) {
+  return block_offset(leaf) + (layout::kLeafFirstCellLine + cell) * layout::kLineBytes;
+}
+// Where word `index` (eight bytes) of the name in `cell` stands.
+inline PoolOff name_word_offset(BlockNo leaf, unsigned cell, unsigned index) {
+  constexpr unsigned kFirst = layout::kNameBytesFirstCell / 8;
+  if (index < kFirst) return cell_line(leaf, cell) + 16 + 8 * index;
+  unsigned rest = index - kFirst;
+  return cell_line(leaf, cell + 1 + rest / layout::kLineWords) + 8 * (rest % layout::kLineWords);
+}
+
+// Bytes 8 index ... 8 index + 7 of the name, padded with zeros; never reads beyond the name.
+inline u64 name_word(std::string_view name, unsigned index) {
+  std::size_t at = std::size_t{8} * index, left = name.size() - at;
+  u64 word = 0;
+  if (left >= 8) {
+    __builtin_memcpy(&word, name.data() + at, 8);
+    return word;
+  }
+  if (name.size() >= 8) {
+    __builtin_memcpy(&word, name.data() + name.size() - 8, 8);
+    return word >> (8 * (8 - left));
+  }
+  for (std::size_t i = 0; i < left; ++i) word |= u64{static_cast<u8>(name[at + i])} << (8 * i);
+  return word;
+}
+
+// Word 1 of a cell.
+constexpr u64 make_about(Ino ino, u8 type, std::size_t name_bytes) {
+  return raw(ino) | u64{type} << 40 | u64{name_bytes} << 48;
+}
+constexpr Ino about_ino(u64 about) { return Ino{about & layout::kBlockNoMask}; }
+constexpr u8 about_type(u64 about) { return static_cast<u8>(about >> 40 & 15); }
+constexpr unsigned about_name_bytes(u64 about) { return static_cast<unsigned>(about >> 48 & 255); }
+
+// High bit of each byte of `word` that equals `tag`. A byte above a hit may be a false one: look at the cell.
+inline u64 match_tag(u64 word, u8 tag) {
+  u64 difference = word ^ (kEachByte * tag);
+  return (difference - kEachByte) & ~difference & kHighBits;
+}
+// One bit a byte: is it zero? Exact.
+inline u64 zero_bytes(u64 word) {
+  u64 high = ~(((word & ~kHighBits) + ~kHighBits) | word) & kHighBits;
+  return (high >> 7) * 0x0102040810204080 >> 56;
+}
+
+// Private copy of a leaf's tags.
+struct Tags {
+  u64 words[kTagWords];
+
+  u8 at(unsigned cell) const { return static_cast<u8>(words[cell / 8] >> (8 * (cell % 8))); }
+  void set(unsigned cell, u8 tag) {
+    unsigned shift = 8 * (cell % 8);
+    words[cell / 8] = (words[cell / 8] & ~(u64{255} << shift)) | u64{tag} << shift;
+  }
+  u64 mask_of(u8 tag) const { // a bit for each cell
+    u64 mask = 0;
+    for (unsigned i = 0; i < kTagWords; ++i) mask |= zero_bytes(words[i] ^ (kEachByte * tag)) << (8 * i);
+    return mask & kCellMask;
+  }
+  u64 free_cells() const { return mask_of(layout::kTagFree); }
+  u64 entries() const { return ~mask_of(layout::kTagFree) & ~mask_of(layout::kTagContinued) & kCellMask; }
+};
+Tags load_tags(const View& view, BlockNo leaf);
+// Is it a leaf of this directory? EUCLEAN.
+Result<void> check_leaf(const View& view, BlockNo leaf, Ino dir);
+
+// First of `count` free cells side by side; kLeafCells if there are none.
+inline unsigned find_run(u64 free_cells, unsigned count) {
+  for (unsigned i = 1; i < count; ++i) free_cells &= free_cells >> 1;
+  return free_cells == 0 ? layout::kLeafCells : static_cast<unsigned>(__builtin_ctzll(free_cells));
+}
+
+struct Hit {
+  bool found = false;
+  u32 cell = 0;
+  Entry entry;
+};
+Result<Hit> find_name(const View& view, BlockNo leaf, Ino dir, u64 hash_key, std::string_view name);
+// EUCLEAN if an entry that begins in `cell` cannot be: too long for what follows, or an inode out of range.
+Result<void> check_cell(const View& view, unsigned cell, u64 about);
+// `to` has room for the bytes rounded up to eight.
+void copy_name(const View& view, BlockNo leaf, unsigned cell, unsigned bytes, char* to);
+
+// What becomes of the words of line `index` of a new leaf: identity and tags (lines 0 and 1).
+void fill_leaf_head(unsigned index, u64 (&words)[layout::kLineWords], Ino dir, unsigned level, const Tags& tags);
+
+} // namespace pmemfile::dir
