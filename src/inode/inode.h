@@ -55,13 +55,13 @@ Result<void> flush_times(journal::Store& store, Ino ino);
 // Puts an inode into the list of those that must not outlive their last user (link count 0, or a truncation that
 // takes several steps). Sets the flag in `attr`; the caller stores the mode. Idempotent.
 Result<void> add_orphan(journal::Tx& tx, Attr& attr);
-// Unlinks dead entries from the head of the list that holds `ino`; each dead one is given to `dispose` (frees
-// the inode in that Tx, which it may share with the unlinking) or, if still in use, ends the walk.
-// For recovery: walks all lists, bounded by the number of inodes that the pool can hold.
-using OrphanVisitor = Result<bool> (*)(void* context, Ino ino); // true: gone from use, may be freed
+// For recovery, by the only process of the pool: visits every entry of every list. The visitor brings the inode to
+// rest (frees its contents, or finishes its truncation) and returns true if it may leave its list.
+using OrphanVisitor = Result<bool> (*)(void* context, Ino ino);
 Result<void> for_each_orphan(journal::Store& store, OrphanVisitor visit, void* context);
-// Removes `ino` from the front of its list and frees the inode, together with all dead inodes that thereby
-// come to the front. What it owned must be freed before; an inode that is not in front stays, marked dead.
+// The inode is needed in its list no longer: what an inode without links owned has been freed, or a truncation is
+// finished. It leaves the list, and an inode without links is freed, once it stands in front; entries that wait
+// behind it go along. Idempotent.
 Result<void> release_orphan(journal::Store& store, Ino ino);
 
 } // namespace pmemfile::inode

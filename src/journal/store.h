@@ -1,14 +1,18 @@
 // Store: one process's attachment to a pool as the lower rooms see it: medium, geometry, shared segment.
 //
-// Owner: the vfs room's Pool. Rules: constant after attach but for `last_slot`; hook-safe.
+// Owner: the vfs room's Pool. Rules: constant after attach but for the cursors; hook-safe.
 #pragma once
 
 #include "base/siphash.h"
 #include "layout/layout.h"
 #include "pmem/medium.h"
 #include "shm/segment.h"
+#include "shm/slots.h"
 
 namespace pmemfile::journal {
+
+// Private staging room of a record slot.
+inline constexpr u64 kStagingBytes = 8192;
 
 struct Store {
   pmem::Medium medium;
@@ -16,10 +20,13 @@ struct Store {
   shm::Segment segment;
   // Staging room of operations, one for each record slot, process-private, mapped at attach, touched lazily.
   u8* staging = nullptr;
-  u32 last_slot = 0; // a hint only, racy by design
-  // Repairs what a dead process left behind (locks, slots, descriptions). Set by the room that knows all of it;
-  // called by waiters that found the owner dead.
-  void (*repair)(Store& store, shm::ProcessRef dead) = nullptr;
+  // How waiters ask whether an owner lives, and who repairs what a dead process left behind (locks, slots,
+  // descriptions): set by the room that knows all of it; its context is this Store.
+  shm::Waiter waiter{};
+  u64 record_epoch = 0; // layout::State::record_epoch in force
+  // Where this process allocated last: hints, racy by design.
+  u64 data_cursor = 0, meta_cursor = 0; // bitmap lines
+  u64 inode_cursor = 0;                 // block of inodes
 
   SipKey hash_key() const { return SipKey{geometry.hash_key[0], geometry.hash_key[1]}; }
   // May `block` be the target of a pointer read from the pool?

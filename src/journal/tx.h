@@ -8,8 +8,9 @@
 //     TRY(tx.commit());             // durable and visible here; after it nothing may fail
 //     return value;                 // locks are released when the Tx ends
 //   });
+// A failed commit, or an error before it, leaves no trace.
 // The function may be run again from its start (kRetryTx) as long as it has not committed: it must have no
-// other effect before. Errors before commit leave no trace.
+// other effect before.
 //
 // The order between records of different slots and the proof that replay is right: docs/architecture.md.
 // Rules: a Tx lives on one thread's stack, at most one at a time per thread; hook-safe.
@@ -73,28 +74,48 @@ class Tx {
   // Makes the staged words durable and visible, all or none. On error (EUCLEAN, kRecordFull) nothing happened.
   Result<void> commit();
   bool committed() const { return committed_; }
+  // The error of a retry action that failed: what the function would only run into again.
+  int action_error() const { return action_error_; }
   u32 slot() const { return slot_; }
 
-  // For run_tx: waits for the lock that made the function restart; no lock is held any more then.
+  // For run_tx: drops what is staged and all locks, waits for the lock or runs the action that made the function
+  // restart.
   void reset_for_retry();
+  // Makes the function restart after `action`, which runs without locks and may commit in this Tx. Returns the
+  // error to pass on.
+  using RetryAction = Result<void> (*)(Tx& tx);
+  Error retry_after(RetryAction action) {
+    retry_action_ = action;
+    return Error(kRetryTx);
+  }
 
  private:
   friend class View;
+  static constexpr u32 kNoKey = ~u32{0};
+
   StagedLine* find_line(u64 line_offset) const;
   StagedLine* stage_line(u64 line_offset);
-  u64 write_record(u64 sequence);
+  void reflush_last_record(const shm::Slot& slot);
+  void write_record(u64 sequence);
+  void wait_while_overwriting(shm::Segment& v, u32 slot_index, shm::LockKey key);
+  void step_sequences();
   void apply();
   void release_locks();
+  void forget_staged();
 
   Store& store_;
   StagedLine* lines_;
   u32 slot_;
   u32 line_count_ = 0;
+  mutable u32 last_found_ = 0;
+  u32 key_count_ = 0;
   int fault_ = 0;
   bool fresh_data_ = false;
   bool committed_ = false;
-  bool wait_for_missed_ = false;
-  shm::LockKey missed_{};
+  u32 missed_ = kNoKey;
+  RetryAction retry_action_ = nullptr;
+  int action_error_ = 0;
+  u32 keys_[shm::kMaxHeldLocks]; // what this Tx holds, in the order of taking
 };
 
 template <class Body>
@@ -104,6 +125,7 @@ auto run_tx(Store& store, Opcode opcode, Body&& body) {
     auto result = body(tx);
     if (PMEMFILE_LIKELY(result.error() != kRetryTx)) return result;
     tx.reset_for_retry();
+    if (PMEMFILE_UNLIKELY(tx.action_error() != 0)) return decltype(result)(Error(tx.action_error()));
   }
 }
 

@@ -47,9 +47,11 @@ class Reader {
   // True if nothing that the stripe guards changed since construction or the last begin().
   bool valid() const {
     acquire_fence();
-    return load_relaxed(store_.segment.stripe(key_).sequence) == sequence_ && (overlay_gone_ == false);
+    return load_relaxed(store_.segment.stripe(key_).sequence) == sequence_;
   }
   u32 sequence() const { return sequence_; }
+  // How often it had to begin; long readers fall back to taking the lock (in a Tx) after a few.
+  u32 attempts() const { return attempts_; }
   // Starts anew; after many failures pauses for the writer's benefit.
   void begin();
 
@@ -60,7 +62,6 @@ class Reader {
   shm::LockKey key_;
   u32 sequence_ = 0;
   u32 attempts_ = 0;
-  bool overlay_gone_ = false;
 };
 
 inline void Reader::begin() {

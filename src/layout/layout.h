@@ -139,7 +139,7 @@ inline constexpr u64 kBlocksPerBitmapLine = 128;
 inline constexpr u64 kBlocksPerBitmapBlock = kBlocksPerBitmapLine * kLinesPerBlock;
 // (used, meta): 00 free, 10 data, 01 free but formatted as metadata, 11 metadata in use.
 inline constexpr unsigned kPlaneUsed = 0, kPlaneMeta = 2;
-// Of a metadata block in use: it holds inodes and at least one of them is free.
+// Of a metadata block in use: it holds inodes, and some of them may be free. Clear: other metadata, or no inode is.
 inline constexpr unsigned kPlaneInodesFree = 4;
 
 // ---- Inodes -------------------------------------------------------------------------------------------------
@@ -175,6 +175,8 @@ constexpr u64 inode_map_word(unsigned index) { return 128 + index * 8 + (index >
 inline constexpr u16 kFlagOrphan = 1;     // in an orphan list
 inline constexpr u16 kFlagTruncating = 2; // blocks beyond the size are still to be freed; in an orphan list
 inline constexpr u16 kFlagBeyondEof = 4;  // written blocks may stand beyond the size (they were mapped)
+inline constexpr u16 kFlagUnnamed = 16;   // made without a name (O_TMPFILE): may be linked although it has no links
+inline constexpr u16 kFlagDead = 8;       // no links, users or contents: waits in its orphan list to come to the front
 
 constexpr BlockNo ino_block(Ino ino) { return BlockNo{raw(ino) / kInodesPerBlock}; }
 constexpr PoolOff inode_offset(Ino ino) { return PoolOff{raw(ino) * kInodeBytes}; }

@@ -67,6 +67,11 @@ class Pool {
   // After adopt: walks all handles (descriptor numbers and private ones) of this process.
   void for_each_handle(void (*visit)(void* context, u32 handle, Description description), void* context);
 
+  // Descriptor numbers of ours that the program must not touch.
+  int pool_fd() const { return pool_fd_; }
+  int segment_fd() const { return segment_fd_; }
+  int token_fd() const { return token_fd_; }
+
   // st_dev of its files.
   u64 device() const { return device_; }
   void set_device(u64 device) { device_ = device; }

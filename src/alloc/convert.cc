@@ -1,0 +1,94 @@
+#include "alloc/convert.h"
+
+#include "alloc/bitmap.h"
+#include "journal/recovery.h"
+#include "shm/hints.h"
+
+namespace pmemfile::alloc {
+namespace {
+
+using journal::Tx;
+
+// Bitmap lines a conversion changes: bounded by what it may lock.
+constexpr u32 kConvertLines = 16;
+
+struct Candidate {
+  u64 line = 0;
+  u64 version = 0;
+};
+
+u64 version_of(const Store& store, u64 line) {
+  return layout::trailer_version(View(store).load(bitmap_offset(store, line) + 56));
+}
+
+u32 find_candidates(const Store& store, Candidate (&found)[kConvertLines]) {
+  u32 count = 0;
+  View view(store);
+  search_lines(store, 0, shm::kHintNoFormatted, false, 0, [&](u64 line) {
+    u64 version = version_of(store, line);
+    acquire_fence();
+    if (count != 0 && line == found[0].line) return true; // round once
+    if (load_state(view, line).formatted().any()) found[count++] = Candidate{line, version};
+    return count == kConvertLines;
+  });
+  return count;
+}
+
+bool take_if_idle(shm::Segment& v, u32 slot) {
+  u64 nobody = 0;
+  return compare_exchange(v.slots[slot].owner, nobody, shm::pack(v.self));
+}
+
+// Every record that existed at the call names none of the candidates' lines afterwards: idle slots are retired here; in a
+// busy one both areas have to be written anew, or it has to become idle. Gives up on a stopped owner.
+bool retire_all(Store& store, u32 own_slot) {
+  journal::retire_slot(store, own_slot);
+  shm::Segment& v = store.segment;
+  for (u32 i = 0; i < v.header->slot_count; ++i) {
+    if (i == own_slot) continue;
+    u64 start = load_acquire(v.slots[i].sequence);
+    bool done = false;
+    for (u32 spins = 0; !done && spins < 100000; ++spins) {
+      if (take_if_idle(v, i)) {
+        journal::retire_slot(store, i);
+        shm::release_slot(v, i);
+        done = true;
+      } else if (load_acquire(v.slots[i].sequence) >= start + layout::kRecordAreasPerSlot) {
+        done = true;
+      } else {
+        cpu_relax();
+      }
+    }
+    if (!done) return false;
+  }
+  return true;
+}
+
+} // namespace
+
+bool may_convert(Tx& tx) {
+  Candidate found[kConvertLines];
+  return find_candidates(tx.store(), found) != 0;
+}
+
+Result<void> convert_formatted(Tx& tx) {
+  Store& store = tx.store();
+  Candidate found[kConvertLines];
+  u32 count = find_candidates(store, found);
+  if (count == 0 || !retire_all(store, tx.slot())) return Error(ENOSPC);
+  u32 gained = 0;
+  for (u32 i = 0; i < count; ++i) {
+    u64 line = found[i].line;
+    if (!tx.try_lock(line_key(store, line))) continue;
+    // An unchanged line: none of its free blocks was in use since before the records were retired.
+    if (version_of(store, line) != found[i].version) continue;
+    LineState state = load_state(tx.view(), line);
+    gained += state.formatted().count();
+    store_plane(tx, line, layout::kPlaneMeta, state.meta & state.used);
+  }
+  TRY(tx.commit());
+  if (gained == 0) return Error(ENOSPC);
+  return {};
+}
+
+} // namespace pmemfile::alloc

@@ -1,0 +1,112 @@
+// Inode numbers: sixteen to a metadata block, found again through the bitmap's third plane.
+#include "alloc/alloc.h"
+#include "alloc/bitmap.h"
+#include "shm/hints.h"
+
+namespace pmemfile::alloc {
+namespace {
+
+using journal::Tx;
+
+u64 mode_word(const View& view, Ino ino) { return view.load(layout::inode_offset(ino) + layout::kInodeModeWord); }
+
+// Only blocks of inodes have the bit, and it is cleared only by who holds the stripes of all sixteen: under the stripe
+// of one of them a set bit stays set.
+bool holds_inodes(const View& view, BlockNo block) {
+  return load_plane(view, line_of_block(block), layout::kPlaneInodesFree).test(bit_of_block(block));
+}
+
+// A free inode of the block, its stripe locked; Ino{0} if none can be had now.
+Ino take_from_block(Tx& tx, BlockNo block) {
+  Store& store = tx.store();
+  if (!store.data_block(block) || !holds_inodes(tx.view(), block)) return Ino{0};
+  for (unsigned i = 0; i < layout::kInodesPerBlock; ++i) {
+    Ino ino = layout::make_ino(block, i);
+    if (mode_word(tx.view(), ino) != 0 || !tx.try_lock(shm::inode_key(store.segment, ino))) continue;
+    if (mode_word(tx.view(), ino) == 0 && holds_inodes(tx.view(), block)) return ino;
+  }
+  return Ino{0};
+}
+
+// A Tx::RetryAction, run when the block that this process allocates from seems full: clears its bit, if all sixteen are
+// in use, so that nobody searches it again, and forgets it. Costs the caller a restart every sixteenth inode.
+Result<void> note_full(Tx& tx) {
+  Store& store = tx.store();
+  BlockNo block{load_relaxed(store.inode_cursor)};
+  store_relaxed(store.inode_cursor, u64{0});
+  if (!store.data_block(block) || !holds_inodes(tx.view(), block)) return {};
+  for (unsigned i = 0; i < layout::kInodesPerBlock; ++i) {
+    Ino ino = layout::make_ino(block, i);
+    // Busy or free after all: the bit may stay, it promises nothing.
+    if (!tx.try_lock(shm::inode_key(store.segment, ino)) || mode_word(tx.view(), ino) == 0) return {};
+  }
+  u64 line = line_of_block(block);
+  if (!holds_inodes(tx.view(), block) || !tx.try_lock(line_key(store, line))) return {};
+  Bits bits = load_plane(tx.view(), line, layout::kPlaneInodesFree);
+  store_plane(tx, line, layout::kPlaneInodesFree, bits & ~Bits::range(bit_of_block(block), 1));
+  return tx.commit();
+}
+
+BlockNo find_inode_block(Tx& tx, u64 start, Ino* ino) {
+  BlockNo found{};
+  search_lines(tx.store(), start, shm::kHintNoInodes, false, shm::kHintNoInodes, [&](u64 line) {
+    Bits bits = load_plane(tx.view(), line, layout::kPlaneInodesFree);
+    for (u32 bit = bits.next(0); bit < 128; bit = bits.next(bit + 1)) {
+      *ino = take_from_block(tx, block_of(line, bit));
+      if (*ino == Ino{0}) continue;
+      found = block_of(line, bit);
+      return true;
+    }
+    return false;
+  });
+  return found;
+}
+
+Result<Ino> take_from_new_block(Tx& tx) {
+  MetaBlock fresh = TRY(take_meta(tx));
+  Store& store = tx.store();
+  u64 line = line_of_block(fresh.block);
+  Bits bits = load_plane(tx.view(), line, layout::kPlaneInodesFree);
+  store_plane(tx, line, layout::kPlaneInodesFree, bits | Bits::range(bit_of_block(fresh.block), 1));
+  journal::write_fresh_block(tx, fresh.block, fresh.was_meta, [](unsigned, u64(&)[layout::kLineWords]) {});
+  Ino ino = layout::make_ino(fresh.block, 0);
+  TRY(tx.lock(shm::inode_key(store.segment, ino)));
+  store_relaxed(store.inode_cursor, raw(fresh.block));
+  return ino;
+}
+
+} // namespace
+
+Result<Ino> take_inode(Tx& tx, Ino near) {
+  Store& store = tx.store();
+  BlockNo cursor{load_relaxed(store.inode_cursor)};
+  if (cursor != BlockNo{0}) {
+    Ino ino = take_from_block(tx, cursor);
+    if (ino != Ino{0}) return ino;
+    return tx.retry_after(note_full);
+  }
+  u64 lines = line_count(store);
+  u64 start = line_of_block(cursor != BlockNo{0} ? cursor : layout::ino_block(near));
+  Ino ino{};
+  BlockNo block = find_inode_block(tx, min_of(start, lines - 1), &ino);
+  if (block != BlockNo{0}) {
+    store_relaxed(store.inode_cursor, raw(block));
+    return ino;
+  }
+  return take_from_new_block(tx);
+}
+
+Result<void> release_inode(Tx& tx, Ino ino) {
+  PoolOff start = layout::inode_offset(ino);
+  for (u64 offset = 0; offset < layout::kInodeBytes; offset += 8)
+    if (offset % layout::kLineBytes != 8 * layout::kLineWords) tx.store(start + offset, 0);
+  BlockNo block = layout::ino_block(ino);
+  if (holds_inodes(tx.view(), block)) return {};
+  u64 line = line_of_block(block);
+  TRY(tx.lock(line_key(tx.store(), line)));
+  Bits bits = load_plane(tx.view(), line, layout::kPlaneInodesFree);
+  store_plane(tx, line, layout::kPlaneInodesFree, bits | Bits::range(bit_of_block(block), 1));
+  return {};
+}
+
+} // namespace pmemfile::alloc

@@ -1,0 +1,103 @@
+// Lists of inodes that must not outlive their last user.
+#include "alloc/alloc.h"
+#include "inode/inode.h"
+
+namespace pmemfile::inode {
+namespace {
+
+using journal::Store;
+using journal::Tx;
+using journal::View;
+
+u32 list_of(Ino ino) { return static_cast<u32>(raw(ino) % layout::kOrphanLists); }
+
+PoolOff head_offset(const Store& store, u32 list) {
+  return journal::block_offset(BlockNo{store.geometry.orphan_block}) + u64{list} * layout::kLineBytes;
+}
+PoolOff next_offset(Ino ino) { return layout::inode_offset(ino) + layout::kInodeNextOrphan; }
+
+// An entry that nobody needs in the list: dead, or linked and whole again.
+bool may_leave(const Attr& attr) {
+  if ((attr.flags & layout::kFlagDead) != 0) return true;
+  return attr.nlink != 0 && (attr.flags & layout::kFlagTruncating) == 0;
+}
+
+// Stages that `attr`, the first of its list, leaves it; a dead inode is freed.
+Result<void> pop(Tx& tx, Attr attr) {
+  Store& store = tx.store();
+  tx.store(head_offset(store, list_of(attr.ino)), tx.load(next_offset(attr.ino)));
+  if (attr.nlink == 0) return alloc::release_inode(tx, attr.ino);
+  attr.flags &= static_cast<u16>(~(layout::kFlagOrphan | layout::kFlagUnnamed));
+  store_mode(tx, attr);
+  tx.store(next_offset(attr.ino), 0);
+  return {};
+}
+
+// Takes all entries off the front of a list that may leave it, one commit each.
+Result<void> trim(Store& store, u32 list) {
+  for (;;) {
+    bool popped = TRY(journal::run_tx(store, journal::Opcode::kOrphan, [&](Tx& tx) -> Result<bool> {
+      // The head is read before it is locked, so that locks are taken in order, and again afterwards.
+      Ino head{tx.load(head_offset(store, list))};
+      if (head == Ino{0} || !store.inode_in_range(head)) return false;
+      TRY(tx.lock(shm::inode_key(store.segment, head)));
+      TRY(tx.lock(shm::orphan_key(store.segment, list)));
+      if (tx.load(head_offset(store, list)) != raw(head)) return true;
+      Attr attr = TRY(load(tx.view(), head));
+      if (!may_leave(attr)) return false;
+      TRY(pop(tx, attr));
+      TRY(tx.commit());
+      return true;
+    }));
+    if (!popped) return {};
+  }
+}
+
+} // namespace
+
+Result<void> add_orphan(Tx& tx, Attr& attr) {
+  if ((attr.flags & layout::kFlagOrphan) != 0) return {};
+  Store& store = tx.store();
+  u32 list = list_of(attr.ino);
+  TRY(tx.lock(shm::orphan_key(store.segment, list)));
+  tx.store(next_offset(attr.ino), tx.load(head_offset(store, list)));
+  tx.store(head_offset(store, list), raw(attr.ino));
+  attr.flags |= layout::kFlagOrphan;
+  return {};
+}
+
+Result<void> release_orphan(Store& store, Ino ino) {
+  TRY(journal::run_tx(store, journal::Opcode::kOrphan, [&](Tx& tx) -> Result<void> {
+    TRY(tx.lock(shm::inode_key(store.segment, ino)));
+    auto loaded = load(tx.view(), ino);
+    if (loaded.error() == ESTALE) return {}; // freed by whoever repaired a predecessor
+    Attr attr = TRY(loaded);
+    if ((attr.flags & layout::kFlagOrphan) == 0) return {};
+    if (attr.nlink == 0 && (attr.flags & layout::kFlagDead) == 0) {
+      attr.flags |= layout::kFlagDead;
+      store_mode(tx, attr);
+    }
+    return tx.commit();
+  }));
+  return trim(store, list_of(ino));
+}
+
+Result<void> for_each_orphan(Store& store, OrphanVisitor visit, void* context) {
+  u64 bound = store.geometry.block_count * layout::kInodesPerBlock;
+  for (u32 list = 0; list < layout::kOrphanLists; ++list) {
+    TRY(trim(store, list));
+    Ino ino{View(store).load(head_offset(store, list))};
+    while (ino != Ino{0}) {
+      if (bound-- == 0 || !store.inode_in_range(ino)) return Error(kErrnoCorrupt);
+      // The visitor may free it: its successor is read first.
+      Ino next{View(store).load(next_offset(ino))};
+      bool free_it = TRY(visit(context, ino));
+      if (free_it) TRY(release_orphan(store, ino));
+      ino = next;
+    }
+    TRY(trim(store, list));
+  }
+  return {};
+}
+
+} // namespace pmemfile::inode

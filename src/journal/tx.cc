@@ -1,0 +1,287 @@
+#include "journal/tx.h"
+
+#include "journal/record.h"
+#include "shm/hints.h"
+#include "shm/process.h"
+
+namespace pmemfile::journal {
+namespace {
+
+// Different threads and processes start looking for a slot at different places, and each finds its own
+// again: the lines of a slot then stay in its core's cache.
+u32 slot_hint(const Store& store) {
+  u64 stack = reinterpret_cast<u64>(__builtin_frame_address(0)) >> 18;
+  u64 hash = shm::mix(stack * 31 + store.segment.self.index_plus_1);
+  return static_cast<u32>(hash % store.segment.header->slot_count);
+}
+
+// Tells threads apart, for the question who flushed the last record's effects. The thread pointer is unique among
+// the live threads of a process, and a thread that ends has passed through a full barrier of the kernel.
+u64 thread_mark(const Store& store) {
+  return reinterpret_cast<u64>(__builtin_thread_pointer()) ^ u64{store.segment.self.index_plus_1} << 48;
+}
+
+bool has_readers(const shm::SegmentHeader& header, u32 key) {
+  return key >= header.inode_first && key < header.orphan_first;
+}
+
+} // namespace
+
+const char* opcode_text(Opcode opcode) {
+  static constexpr const char* kNames[] = {"none",     "create",    "link",  "unlink", "rename",   "mkdir", "rmdir",
+                                           "symlink",  "setattr",   "write", "truncate", "fallocate", "xattr",
+                                           "orphan",   "split",     "times", "free",   "repair",   "overwrite"};
+  auto index = static_cast<u32>(opcode);
+  return index < sizeof kNames / sizeof kNames[0] ? kNames[index] : "unknown";
+}
+
+Tx::Tx(Store& store, Opcode opcode)
+    : store_(store), slot_(shm::take_slot(store.segment, slot_hint(store), store.waiter)) {
+  lines_ = reinterpret_cast<StagedLine*>(store.staging + u64{slot_} * kStagingBytes);
+  static_assert(sizeof(StagedLine) * layout::kMaxRecordLines <= kStagingBytes);
+  shm::Slot& slot = store.segment.slots[slot_];
+  store_relaxed(slot.opcode, static_cast<u32>(opcode));
+  store_relaxed(slot.phase, static_cast<u32>(shm::SlotPhase::kPlanning));
+}
+
+Tx::~Tx() {
+  release_locks();
+  shm::release_slot(store_.segment, slot_);
+}
+
+void Tx::release_locks() {
+  while (key_count_ != 0) shm::unlock_stripe(store_.segment, slot_, shm::LockKey{keys_[--key_count_]});
+}
+
+void Tx::forget_staged() {
+  line_count_ = 0;
+  last_found_ = 0;
+  fault_ = 0;
+  fresh_data_ = false;
+  committed_ = false;
+}
+
+bool Tx::holds(shm::LockKey key) const {
+  for (u32 i = 0; i < key_count_; ++i)
+    if (keys_[i] == raw(key)) return true;
+  return false;
+}
+
+bool Tx::try_lock(shm::LockKey key) {
+  if (holds(key)) return true;
+  if (key_count_ == shm::kMaxHeldLocks || !shm::try_lock_stripe(store_.segment, slot_, key)) return false;
+  keys_[key_count_++] = raw(key);
+  return true;
+}
+
+Result<void> Tx::lock(shm::LockKey key) {
+  if (try_lock(key)) return {};
+  if (key_count_ == shm::kMaxHeldLocks) return Error(kRecordFull);
+  for (u32 i = 0; i < key_count_; ++i) {
+    if (keys_[i] < raw(key)) continue;
+    // Waiting here, against the order, could close a circle: give up everything first.
+    missed_ = raw(key);
+    return Error(kRetryTx);
+  }
+  shm::lock_stripe(store_.segment, slot_, key, store_.waiter);
+  keys_[key_count_++] = raw(key);
+  return {};
+}
+
+void Tx::reset_for_retry() {
+  release_locks();
+  forget_staged();
+  if (missed_ != kNoKey) {
+    shm::LockKey key{missed_};
+    missed_ = kNoKey;
+    shm::lock_stripe(store_.segment, slot_, key, store_.waiter);
+    shm::unlock_stripe(store_.segment, slot_, key);
+  }
+  if (retry_action_ != nullptr) {
+    RetryAction action = retry_action_;
+    retry_action_ = nullptr;
+    action_error_ = action(*this).error();
+    release_locks();
+    forget_staged();
+  }
+}
+
+// Overwriters copy at most a chunk before they look at the lock again; a dead one is repaired like any owner.
+void Tx::wait_while_overwriting(shm::Segment& v, u32 slot_index, shm::LockKey key) {
+  shm::Slot& slot = v.slots[slot_index];
+  for (u64 spins = 1; load_acquire(slot.shared_plus_1) == raw(key) + 1; ++spins) {
+    if (spins % 1024 != 0) {
+      cpu_relax();
+      continue;
+    }
+    shm::ProcessRef owner = shm::unpack_process(load_acquire(slot.owner));
+    if (owner.index_plus_1 != 0 && !shm::process_alive(v, store_.waiter.segment_fd, owner))
+      store_.waiter.repair(store_.waiter.context, owner);
+    else
+      shm::futex_wait(slot.shared_plus_1, raw(key) + 1, 50'000);
+  }
+}
+
+Result<void> Tx::exclude_overwriters(shm::LockKey key) {
+  shm::Segment& v = store_.segment;
+  fetch_or(v.stripe(key).lock, shm::kLockExcludesOverwriters);
+  for (u32 i = 0; i < v.header->slot_count; ++i) {
+    if (i == slot_) continue;
+    wait_while_overwriting(v, i, key);
+  }
+  return {};
+}
+
+StagedLine* Tx::find_line(u64 line_offset) const {
+  if (line_count_ == 0) return nullptr;
+  if (lines_[last_found_].offset == line_offset) return &lines_[last_found_];
+  for (u32 i = 0; i < line_count_; ++i) {
+    if (lines_[i].offset != line_offset) continue;
+    last_found_ = i;
+    return &lines_[i];
+  }
+  return nullptr;
+}
+
+StagedLine* Tx::stage_line(u64 line_offset) {
+  if (line_count_ == layout::kMaxRecordLines) {
+    fault_ = kRecordFull;
+    return nullptr;
+  }
+  StagedLine& staged = lines_[line_count_];
+  staged.offset = line_offset;
+  staged.mask = 0;
+  const u64* words = &store_.medium.word(PoolOff{line_offset});
+  for (unsigned i = 0; i < layout::kLineWords; ++i) staged.line.words[i] = load_relaxed(words[i]);
+  staged.line.trailer = load_relaxed(words[layout::kLineWords]);
+  // Nothing is built on a line that is damaged.
+  if (!staged.line.valid() || layout::trailer_version(staged.line.trailer) == layout::kMaxLineVersion) {
+    fault_ = kErrnoCorrupt;
+    return nullptr;
+  }
+  last_found_ = line_count_++;
+  return &staged;
+}
+
+void Tx::store(PoolOff offset, u64 value) {
+  u64 line_offset = raw(line_of(offset));
+  unsigned word = static_cast<unsigned>(raw(offset) % layout::kLineBytes / 8);
+  if (word >= layout::kLineWords || line_offset + layout::kLineBytes > store_.medium.bytes) {
+    fault_ = kErrnoCorrupt;
+    return;
+  }
+  StagedLine* staged = find_line(line_offset);
+  if (staged == nullptr) {
+    if (load_relaxed(store_.medium.word(offset)) == value) return; // no change, no line in the record
+    if ((staged = stage_line(line_offset)) == nullptr) return;
+  }
+  if (staged->line.words[word] == value) return;
+  staged->line.words[word] = value;
+  staged->mask |= u64{1} << word;
+}
+
+// Another thread flushed the effects of the slot's last record, and only a fence of its own would prove them
+// durable: flush them again, so that the coming fence does.
+void Tx::reflush_last_record(const shm::Slot& slot) {
+  const u64* area = area_words(store_, slot_, slot.sequence);
+  RecordCursor cursor(area);
+  RecordLine line;
+  while (cursor.next(&line))
+    if (line.offset < store_.medium.bytes) pmem::flush(store_.medium, PoolOff{line.offset}, layout::kLineBytes);
+}
+
+void Tx::write_record(u64 sequence) {
+  const pmem::Medium& medium = store_.medium;
+  PoolOff area = block_offset(area_block(store_, slot_, sequence));
+  u32 body_crc = 0;
+  u64 words = kHeaderWords;
+  for (u32 i = 0; i < line_count_; ++i) words += 2 + static_cast<u64>(std::popcount(lines_[i].mask));
+  u64 opcode = store_.segment.slots[slot_].opcode;
+  const u64 header[kHeaderWords - 1] = {
+      layout::kRecordMagic, slot_ | u64{line_count_} << 16 | words * 8 << 32, sequence, store_.record_epoch, opcode, 0, 0};
+  body_crc = crc32c_word(crc32c_words(~u32{0}, header, kHeaderWords - 1), 0);
+  PoolOff at = area + sizeof(layout::RecordHeader);
+  auto put = [&](u64 word) {
+    body_crc = crc32c_word(body_crc, word);
+    pmem::store_word(medium, at, word);
+    at = at + 8;
+  };
+  for (u32 i = 0; i < line_count_; ++i) {
+    StagedLine& staged = lines_[i];
+    u64 version = layout::trailer_version(staged.line.trailer) + 1;
+    staged.line.trailer = layout::make_trailer(staged.line.words, version);
+    put(staged.offset / layout::kLineBytes << 8 | staged.mask);
+    put(staged.line.trailer);
+    for (u64 mask = staged.mask; mask != 0; mask &= mask - 1) put(staged.line.words[std::countr_zero(mask)]);
+  }
+  for (unsigned i = 0; i < kHeaderWords - 1; ++i) pmem::store_word(medium, area + 8 * i, header[i]);
+  pmem::store_word(medium, area + 8 * (kHeaderWords - 1), body_crc);
+  pmem::flush(medium, area, words * 8);
+}
+
+// Odd before the effects, even after them: what readers validate.
+void Tx::step_sequences() {
+  shm::Segment& v = store_.segment;
+  for (u32 i = 0; i < key_count_; ++i) {
+    if (!has_readers(*v.header, keys_[i])) continue;
+    shm::Stripe& stripe = v.stripes[keys_[i]];
+    store_release(stripe.sequence, stripe.sequence + 1);
+  }
+}
+
+void apply_line(const Store& store, u64 offset, u64 mask, const u64* words, bool packed, u64 trailer) {
+  for (u64 rest = mask; rest != 0; rest &= rest - 1) {
+    int word = std::countr_zero(rest);
+    u64 value = packed ? *words++ : words[word];
+    pmem::store_word(store.medium, PoolOff{offset + 8 * static_cast<u64>(word)}, value);
+  }
+  // Last: a line that shows the version has all the words.
+  pmem::store_word(store.medium, PoolOff{offset + 8 * layout::kLineWords}, trailer);
+  pmem::flush(store.medium, PoolOff{offset}, layout::kLineBytes);
+  // Counts that were taken of this part of the bitmap are old now.
+  u64 bitmap_start = store.geometry.bitmap_start_block * layout::kBlockBytes;
+  u64 bitmap_bytes = store.geometry.bitmap_block_count * layout::kBlockBytes;
+  if (offset - bitmap_start < bitmap_bytes && store.segment.header != nullptr)
+    shm::change_hint(store.segment, (offset - bitmap_start) / layout::kBlockBytes);
+}
+
+void Tx::apply() {
+  for (u32 i = 0; i < line_count_; ++i) {
+    const StagedLine& staged = lines_[i];
+    apply_line(store_, staged.offset, staged.mask, staged.line.words, false, staged.line.trailer);
+  }
+}
+
+Result<void> Tx::commit() {
+  if (fault_ != 0) return Error(fault_);
+  if (!store_.medium.writable) return Error(EROFS);
+  // Lines staged without a change in the end need no record.
+  for (u32 i = 0; i < line_count_;)
+    if (lines_[i].mask == 0)
+      lines_[i] = lines_[--line_count_];
+    else
+      ++i;
+  if (fresh_data_) pmem::fence(store_.medium);
+  if (line_count_ == 0) {
+    committed_ = true;
+    return {};
+  }
+  shm::Slot& slot = store_.segment.slots[slot_];
+  u64 mark = thread_mark(store_);
+  if (store_.medium.flushes && slot.last_thread != mark) reflush_last_record(slot);
+  store_relaxed(slot.last_thread, mark);
+  u64 sequence = slot.sequence + 1;
+  write_record(sequence);
+  pmem::fence(store_.medium);
+  // Durable. The phase before the sequence: repair looks for the record with the next sequence first.
+  committed_ = true;
+  store_release(slot.phase, static_cast<u32>(shm::SlotPhase::kApplying));
+  store_release(slot.sequence, sequence);
+  step_sequences();
+  apply();
+  step_sequences();
+  store_release(slot.phase, static_cast<u32>(shm::SlotPhase::kPlanning));
+  return {};
+}
+
+} // namespace pmemfile::journal

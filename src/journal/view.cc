@@ -1,0 +1,64 @@
+#include "journal/view.h"
+
+#include "journal/record.h"
+#include "journal/tx.h"
+
+namespace pmemfile::journal {
+
+u64 View::load_slow(PoolOff offset) const {
+  u64 line_offset = raw(line_of(offset));
+  unsigned word = static_cast<unsigned>(raw(offset) % layout::kLineBytes / 8);
+  if (tx_ != nullptr) {
+    if (const StagedLine* staged = tx_->find_line(line_offset); staged != nullptr && word < layout::kLineWords)
+      return staged->line.words[word];
+  } else {
+    RecordCursor cursor(overlay_);
+    RecordLine line;
+    while (cursor.next(&line)) {
+      if (line.offset != line_offset) continue;
+      if (word == layout::kLineWords) return line.trailer;
+      if ((line.mask >> word & 1) == 0) break;
+      return load_relaxed(line.words[std::popcount(line.mask & ((u64{1} << word) - 1))]);
+    }
+  }
+  return load_relaxed(store_->medium.word(offset));
+}
+
+layout::Line View::load_line(PoolOff offset) const {
+  layout::Line line;
+  PoolOff start = line_of(offset);
+  for (unsigned i = 0; i < layout::kLineWords; ++i) line.words[i] = load(start + 8 * i);
+  line.trailer = load(start + 8 * layout::kLineWords);
+  return line;
+}
+
+void Reader::begin_slow() {
+  const shm::Segment& v = store_.segment;
+  const shm::Stripe& stripe = v.stripe(key_);
+  // A writer changes one stripe for some hundred nanoseconds: give it that time when it keeps getting in the way.
+  if (attempts_ > 4)
+    for (u32 i = 0; i < min_of<u32>(attempts_, 64); ++i) cpu_relax();
+  ++attempts_;
+  for (;;) {
+    u32 sequence = load_acquire(stripe.sequence);
+    if ((sequence & 1) == 0) {
+      view_.overlay_ = nullptr;
+      sequence_ = sequence;
+      return;
+    }
+    // Applying: the holder's record is committed and stays as it is until the sequence is even again.
+    u32 holder = load_acquire(stripe.lock) & shm::kLockSlotMask;
+    if (holder != 0 && holder <= v.header->slot_count) {
+      u64 record = load_acquire(v.slots[holder - 1].sequence);
+      const u64* area = area_words(store_, holder - 1, record);
+      if (load_acquire(stripe.sequence) == sequence && load_relaxed(area[2]) == record) {
+        view_.overlay_ = area;
+        sequence_ = sequence;
+        return;
+      }
+    }
+    cpu_relax();
+  }
+}
+
+} // namespace pmemfile::journal
