@@ -11,13 +11,13 @@ constexpr i64 kNsPerSecond = 1'000'000'000;
 
 } // namespace
 
-int futex_wait(u32& word, u32 value, i64 timeout_ns) {
+int futex_wait_at(const void* word, u32 value, i64 timeout_ns) {
   struct { i64 seconds, nanoseconds; } timeout{timeout_ns / kNsPerSecond, timeout_ns % kNsPerSecond};
-  long result = raw_syscall(SYS_futex, as_arg(&word), kFutexWait, value, as_arg(&timeout));
+  long result = raw_syscall(SYS_futex, as_arg(word), kFutexWait, value, as_arg(&timeout));
   if (result == -ETIMEDOUT) return ETIMEDOUT;
   return result == -EINTR ? EINTR : 0;
 }
 
-void futex_wake(u32& word, i32 count) { raw_syscall(SYS_futex, as_arg(&word), kFutexWake, count); }
+void futex_wake_at(const void* word, i32 count) { raw_syscall(SYS_futex, as_arg(word), kFutexWake, count); }
 
 } // namespace pmemfile::shm

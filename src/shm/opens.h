@@ -59,8 +59,17 @@ Vnode* find_vnode(const Segment& v, Ino ino);
 // With open_key(ino) held: has the inode a description or mapping? For who removes the last name.
 bool in_use(const Segment& v, Ino ino);
 
-// The description's own lock, for what moves its offset. Taken by processes, not slots.
-void lock_description(Segment& v, OpenDescription& description, int segment_fd);
-void unlock_description(OpenDescription& description);
+// The description's own lock, for what moves its offset. Held by a process, not by a slot.
+void lock_description_slow(Segment& v, OpenDescription& description, int segment_fd);
+void wake_description(OpenDescription& description);
+inline void lock_description(Segment& v, OpenDescription& description, int segment_fd) {
+  u64 nobody = 0;
+  if (PMEMFILE_LIKELY(compare_exchange(description.lock, nobody, pack(v.self)))) return;
+  lock_description_slow(v, description, segment_fd);
+}
+inline void unlock_description(OpenDescription& description) {
+  u64 old = exchange(description.lock, u64{0});
+  if (PMEMFILE_UNLIKELY((old & kLockWaited) != 0)) wake_description(description);
+}
 
 } // namespace pmemfile::shm

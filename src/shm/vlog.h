@@ -1,0 +1,81 @@
+// VTx: an operation on the tables of V that happens wholly or not at all, whatever instruction its thread dies at.
+//
+// What it is: the new values of words are listed in the record slot (Slot::vlog), the list is marked committed, the values
+// are stored, the mark is cleared. Repair of a dead slot stores the values of a committed list again and forgets an
+// uncommitted one. A free entry of a table is taken by claim(): the word that says "free" (0) gets a mark that names the
+// slot, so that repair can tell and free it; until the commit the entry is this operation's own.
+// Life: construct (takes a slot), lock, claim and store, commit, maybe again, end (releases everything). What is not
+// committed leaves no trace. Nothing may take a second slot meanwhile.
+// Rules: stack object of one thread; hook-safe.
+#pragma once
+
+#include "shm/slots.h"
+
+namespace pmemfile::shm {
+
+inline constexpr u64 kClaimMark = u64{1} << 63;
+constexpr u64 claim_mark(u32 slot) { return kClaimMark | (u64{slot} + 1); }
+
+class VTx {
+ public:
+  VTx(Segment& v, const Waiter& waiter, u32 slot_hint) : v_(v), waiter_(waiter), slot_(take_slot(v, slot_hint, waiter)) {}
+  ~VTx() {
+    abandon();
+    release_all(v_, slot_);
+    release_slot(v_, slot_);
+  }
+  VTx(const VTx&) = delete;
+  VTx& operator=(const VTx&) = delete;
+
+  u32 slot() const { return slot_; }
+  void lock(LockKey key) { lock_stripe(v_, slot_, key, waiter_); }
+
+  // The word gets the value at the commit. At most kMaxVlogWords claims and stores a commit.
+  void store(u64& word, u64 value) { list(word, value); }
+  // Takes a free word; false if it is taken already.
+  bool claim(u64& word, u64 value) {
+    if (load_relaxed(word) != 0) return false;
+    list(word, value);
+    u64 expected = 0;
+    if (PMEMFILE_LIKELY(compare_exchange(word, expected, claim_mark(slot_)))) return true;
+    store_release(slot_ref().vlog_count, slot_ref().vlog_count - 1);
+    return false;
+  }
+  void commit() {
+    Slot& s = slot_ref();
+    store_release(s.vlog_committed, 1u);
+    for (u32 i = 0; i < s.vlog_count; ++i) store_release(*v_.at<u64>(s.vlog[i].offset), s.vlog[i].value);
+    store_release(s.vlog_committed, 0u);
+    store_release(s.vlog_count, 0u);
+  }
+  void abandon() {
+    Slot& s = slot_ref();
+    if (PMEMFILE_LIKELY(s.vlog_count == 0)) return;
+    for (u32 i = 0; i < s.vlog_count; ++i) {
+      u64& word = *v_.at<u64>(s.vlog[i].offset);
+      if (load_relaxed(word) == claim_mark(slot_)) store_release(word, u64{0});
+    }
+    store_release(s.vlog_count, 0u);
+  }
+
+ private:
+  Slot& slot_ref() { return v_.slots[slot_]; }
+  void list(u64& word, u64 value) {
+    Slot& s = slot_ref();
+    u32 count = s.vlog_count;
+    if (PMEMFILE_UNLIKELY(count >= kMaxVlogWords)) __builtin_trap();
+    s.vlog[count].offset = static_cast<u64>(reinterpret_cast<u8*>(&word) - v_.base);
+    s.vlog[count].value = value;
+    // Listed before anything is stored: repair looks at the first vlog_count entries.
+    store_release(s.vlog_count, count + 1);
+  }
+
+  Segment& v_;
+  const Waiter& waiter_;
+  u32 slot_;
+};
+
+// For repair of a dead slot: completes a committed list, drops an uncommitted one. Idempotent.
+void repair_vlog(Segment& v, u32 slot);
+
+} // namespace pmemfile::shm
