@@ -177,6 +177,7 @@ inline constexpr u16 kFlagTruncating = 2; // blocks beyond the size are still to
 inline constexpr u16 kFlagBeyondEof = 4;  // written blocks may stand beyond the size (they were mapped)
 inline constexpr u16 kFlagUnnamed = 16;   // made without a name (O_TMPFILE): may be linked although it has no links
 inline constexpr u16 kFlagDead = 8;       // no links, users or contents: waits in its orphan list to come to the front
+inline constexpr u16 kFlagFreeing = 32;  // an orphan whose contents somebody frees: nobody else does, until recovery
 
 constexpr BlockNo ino_block(Ino ino) { return BlockNo{raw(ino) / kInodesPerBlock}; }
 constexpr PoolOff inode_offset(Ino ino) { return PoolOff{raw(ino) * kInodeBytes}; }
