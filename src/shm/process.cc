@@ -33,6 +33,8 @@ bool take_entry(Segment& v, u32 index, int token_fd, i32 pid, ProcessState state
     set_token(token_fd, index, F_UNLCK);
     return false;
   }
+  // Counted before the entry is in use and uncounted after it is free: a kill between leaves it too high.
+  fetch_add(process_table(v).occupied, u64{1});
   u32 generation = load_relaxed(entry.generation) + 1;
   if (generation == 0) generation = 1;
   store_relaxed(entry.pid, pid);
@@ -96,6 +98,7 @@ void release_process(Segment& v, ProcessRef ref, int token_fd) {
   Process* entry = find_process(v, ref);
   if (entry != nullptr && load_acquire(entry->generation) == ref.generation) {
     store_release(entry->state, static_cast<u32>(ProcessState::kFree));
+    fetch_add(process_table(v).occupied, ~u64{0});
     store_relaxed(process_table(v).hint, u64{ref.index_plus_1} - 1);
   }
   close_fd(token_fd);
@@ -137,6 +140,7 @@ void end_repair(Segment& v, ProcessRef dead, bool freed) {
   if (entry == nullptr) return;
   if (freed) {
     store_release(entry->state, static_cast<u32>(ProcessState::kFree));
+    fetch_add(process_table(v).occupied, ~u64{0});
     store_relaxed(process_table(v).hint, u64{dead.index_plus_1} - 1);
   }
   store_release(entry->claim, u64{0});

@@ -42,7 +42,8 @@ struct alignas(64) ProcessTable {
   u64 hint;     // entry that was freed last
   u64 sweep;    // next entry to be asked about in passing
   u64 unburied; // not 0: some entry may be in state kUnburied
-  u64 reserved[5];
+  u64 occupied; // entries that are not free, or more after a kill: 0 proves that everybody left in order
+  u64 reserved[4];
 };
 static_assert(sizeof(ProcessTable) == 64);
 

@@ -12,6 +12,7 @@ namespace pmemfile::vfs {
 struct AttachOptions {
   bool read_only = false;
   const char* shm_dir = nullptr; // null: /dev/shm
+  bool force_flush = false; // flush as on persistent memory, whatever the medium (measurements)
   const pmem::Recorder* recorder = nullptr; // crash tests
 };
 

@@ -1,0 +1,264 @@
+// Attaching to a pool and leaving it.
+#include "vfs/pool.h"
+
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "base/vdso.h"
+#include "journal/recovery.h"
+#include "pmem/map.h"
+#include "shm/process.h"
+#include "shm/segment_file.h"
+#include "vfs/failure.h"
+#include "vfs/internals.h"
+#include "vfs/names.h"
+#include "vfs/repair.h"
+#include "vfs/superblock.h"
+
+namespace pmemfile::vfs {
+namespace {
+
+using journal::Store;
+
+// What attach gathers step by step.
+struct Attach {
+  const char* path;
+  const AttachOptions& options;
+  AttachFailure* failure;
+  Pool* pool;
+  int fd = -1;
+  bool first = false;    // holds the pool's kernel lock exclusively
+  bool read_only = false;
+  shm::PoolIdentity identity{};
+  layout::State state{};
+
+  Error fail(int error, const char* what) { return vfs::fail(failure, error, path, what); }
+};
+
+Result<void*> map_private(u64 bytes) {
+  long address = raw_syscall(SYS_mmap, 0, static_cast<long>(bytes), PROT_READ | PROT_WRITE,
+                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (is_syscall_error(address)) return Error(ENOMEM);
+  return reinterpret_cast<void*>(address);
+}
+
+Result<void> open_pool_file(Attach& a) {
+  long fd = -EACCES;
+  if (!a.options.read_only) fd = raw_syscall(SYS_openat, AT_FDCWD, as_arg(a.path), O_RDWR | O_CLOEXEC);
+  if (fd == -EACCES || fd == -EROFS) {
+    // Who may only read the pool file reads the pool.
+    a.read_only = true;
+    fd = raw_syscall(SYS_openat, AT_FDCWD, as_arg(a.path), O_RDONLY | O_CLOEXEC);
+  }
+  if (fd == -ENOENT) return a.fail(ENOENT, "there is no such pool; mkfs.pmemfile makes one");
+  if (is_syscall_error(fd)) return a.fail(static_cast<int>(-fd), "the pool cannot be opened: permission or path is wrong");
+  a.fd = static_cast<int>(fd);
+  struct stat status{};
+  raw_syscall(SYS_fstat, fd, as_arg(&status));
+  a.identity.dev = status.st_dev;
+  a.identity.ino = status.st_ino;
+  a.identity.mode = status.st_mode & 0777;
+  a.identity.uid = status.st_uid;
+  a.identity.gid = status.st_gid;
+  return {};
+}
+
+Result<void> map_pool(Attach& a) {
+  auto bytes = pmem::file_bytes(a.fd);
+  if (!bytes.ok()) return a.fail(bytes.error(), "is neither a file nor a device-DAX node");
+  Store& store = a.pool->store();
+  auto fault = read_geometry(a.fd, bytes.value(), &store.geometry);
+  if (fault != layout::GeometryFault::kNone) {
+    int error = fault == layout::GeometryFault::kVersion || fault == layout::GeometryFault::kFeature ? EPROTONOSUPPORT : kErrnoCorrupt;
+    return a.fail(fault == layout::GeometryFault::kMagic ? EINVAL : error, layout::geometry_fault_text(fault));
+  }
+  if ((store.geometry.feature_read_only_compat & ~layout::kKnownReadOnlyCompat) != 0) a.read_only = true;
+  __builtin_memcpy(a.identity.uuid, store.geometry.uuid, sizeof a.identity.uuid);
+  auto mapped = pmem::map(a.fd, store.geometry.block_count * layout::kBlockBytes, !a.read_only);
+  if (!mapped.ok()) return a.fail(mapped.error(), "the pool cannot be mapped");
+  store.medium = mapped.value().medium;
+  store.medium.recorder = a.options.recorder;
+  if (a.options.force_flush) pmem::force_flushing(store.medium);
+  return {};
+}
+
+// Alone, or one of several? A reader cannot hold the lock exclusively and never makes a V.
+Result<void> take_pool_lock(Attach& a) {
+  if (!a.read_only) {
+    a.first = lock_pool(a.fd, F_WRLCK, false).ok();
+    if (a.first) return {};
+  }
+  auto locked = lock_pool(a.fd, F_RDLCK, true);
+  if (!locked.ok()) return a.fail(locked.error(), "the kernel lock of the pool cannot be taken (a file system without locks?)");
+  return {};
+}
+
+u64 boot_id() {
+  long fd = raw_syscall(SYS_openat, AT_FDCWD, as_arg("/proc/sys/kernel/random/boot_id"), O_RDONLY | O_CLOEXEC);
+  if (is_syscall_error(fd)) return 1;
+  u64 words[4] = {};
+  raw_syscall(SYS_read, fd, as_arg(words), sizeof words);
+  raw_syscall(SYS_close, fd);
+  u64 id = 0;
+  for (u64 word : words) id = shm::mix(id ^ word);
+  return id | 1;
+}
+
+// A page-cache medium that was in use when the operating system went down may hold any mixture of old and new.
+bool torn_by_crash(const Attach& a) {
+  return a.pool->store().medium.level == pmem::Persistence::kPageCache && (a.state.flags & layout::kStateDirty) != 0 &&
+         a.state.boot_id != boot_id();
+}
+
+shm::SegmentIdentity named_segment(const layout::State& state) {
+  return shm::SegmentIdentity{state.segment_dev, state.segment_ino, state.segment_id};
+}
+
+// The V that an orderly last user left behind can be used as it is.
+bool reusable(const shm::Segment& v, const layout::State& state) {
+  return v.header->record_epoch == state.record_epoch && load_acquire(shm::process_table(v).occupied) == 0;
+}
+
+// Replays, makes a new V and writes into the superblock that it is the one in force.
+Result<void> start_epoch(Attach& a, const shm::SegmentHeader& plan) {
+  Store& store = a.pool->store();
+  store.segment = {};
+  store.record_epoch = a.state.record_epoch;
+  if (!journal::replay_all(store).ok()) return a.fail(kErrnoCorrupt, "its records are damaged; run fsck.pmemfile");
+  auto made = shm::create_segment(a.options.shm_dir, a.identity, plan, a.state.record_epoch + 1);
+  if (!made.ok())
+    return a.fail(made.error(), "its shared segment cannot be made in /dev/shm (or PMEMFILE_SHM_DIR): no room, no "
+                                "permission, or something foreign has its name");
+  store.segment = made.value();
+  shm::SegmentIdentity identity = TRY(shm::identity_of(store.segment));
+  layout::State state = a.state;
+  state.record_epoch += 1;
+  state.segment_dev = identity.dev;
+  state.segment_ino = identity.ino;
+  state.segment_id = identity.id;
+  state.boot_id = boot_id();
+  if (store.medium.level == pmem::Persistence::kPageCache) state.flags |= layout::kStateDirty;
+  write_state(store.medium, state);
+  TRY(pmem::sync(store.medium, PoolOff{0}, layout::kSuperblockCopies * layout::kBlockBytes));
+  a.state = state;
+  return {};
+}
+
+Result<void> find_segment(Attach& a, bool* fresh) {
+  Store& store = a.pool->store();
+  shm::SegmentHeader plan = shm::plan_segment(store.geometry);
+  auto state = read_state(store.medium);
+  if (!state.ok()) return a.fail(kErrnoCorrupt, "superblock damaged (state); run fsck.pmemfile");
+  a.state = state.value();
+  auto opened = shm::open_segment(a.options.shm_dir, a.identity, named_segment(a.state), plan, !a.read_only);
+  if (!a.first) {
+    if (!opened.ok())
+      return a.fail(EBUSY, "the pool is in use under another shared segment (another /dev/shm, a container, or it was removed); "
+                           "stop those processes or share their PMEMFILE_SHM_DIR");
+    store.segment = opened.value();
+    return {};
+  }
+  if (opened.ok() && reusable(opened.value(), a.state)) {
+    store.segment = opened.value();
+    return {};
+  }
+  if (torn_by_crash(a))
+    return a.fail(kErrnoCorrupt, "the operating system crashed while this pool, a file in the page cache, was in use; run fsck.pmemfile");
+  if (opened.ok()) shm::unmap_segment(opened.value());
+  *fresh = true;
+  return start_epoch(a, plan);
+}
+
+Result<bool> bring_to_rest(void* context, Ino ino) {
+  Store& store = *static_cast<Store*>(context);
+  auto attr = inode::read(store, ino);
+  if (attr.error() == ESTALE) return true;
+  if (!attr.ok()) return Error(attr.error());
+  if (attr.value().nlink == 0) {
+    TRY(free_orphan(store, ino));
+    return true;
+  }
+  if ((attr.value().flags & layout::kFlagTruncating) != 0) TRY(data::finish_truncate(store, ino));
+  return true;
+}
+
+Result<void> join(Attach& a, bool fresh) {
+  Pool& pool = *a.pool;
+  Store& store = pool.store();
+  store.record_epoch = store.segment.header->record_epoch;
+  store.waiter = shm::Waiter{repair_dead, &store, store.segment.fd};
+  store.staging = static_cast<u8*>(TRY(map_private(store.geometry.record_slot_count * journal::kStagingBytes)));
+  if (a.read_only) return {};
+  long pid = raw_syscall(SYS_getpid);
+  auto registered = shm::register_process(store.segment, static_cast<i32>(pid), shm::ProcessState::kLive, repair_dead, &store);
+  if (!registered.ok()) return a.fail(registered.error(), "too many processes are attached");
+  store.segment.self = registered.value().ref;
+  PoolInternals::set_token(pool, registered.value().token_fd);
+  // Only now may others come: they find a V that somebody alive is using.
+  if (a.first) TRY(lock_pool(a.fd, F_RDLCK, true));
+  if (fresh && !inode::for_each_orphan(store, bring_to_rest, &store).ok())
+    return a.fail(kErrnoCorrupt, "its orphan lists are damaged; run fsck.pmemfile");
+  return {};
+}
+
+Result<void> attach_steps(Attach& a) {
+  TRY(open_pool_file(a));
+  PoolInternals::set_pool_fd(*a.pool, a.fd);
+  TRY(map_pool(a));
+  TRY(take_pool_lock(a));
+  bool fresh = false;
+  TRY(find_segment(a, &fresh));
+  PoolInternals::set_segment_fd(*a.pool, a.pool->store().segment.fd);
+  return join(a, fresh);
+}
+
+} // namespace
+
+void PoolInternals::destroy(Pool* pool) {
+  Store& store = pool->store_;
+  if (store.segment.base != nullptr) shm::unmap_segment(store.segment);
+  if (store.staging != nullptr)
+    raw_syscall(SYS_munmap, as_arg(store.staging), static_cast<long>(store.geometry.record_slot_count * journal::kStagingBytes));
+  pmem::unmap(store.medium);
+  if (pool->pool_fd_ >= 0) raw_syscall(SYS_close, pool->pool_fd_);
+  raw_syscall(SYS_munmap, as_arg(pool), sizeof(Pool));
+}
+
+Result<Pool*> Pool::attach(const char* path, const AttachOptions& options, AttachFailure* failure) {
+  vdso_start();
+  auto memory = map_private(sizeof(Pool));
+  if (!memory.ok()) return fail(failure, ENOMEM, path, "no memory");
+  Pool* pool = new (memory.value()) Pool();
+  Attach steps{path, options, failure, pool};
+  auto result = attach_steps(steps);
+  if (!result.ok()) {
+    if (failure != nullptr && failure->text[0] == '\0') (void)fail(failure, result.error(), path, "the pool cannot be attached");
+    PoolInternals::destroy(pool);
+    return Error(result.error());
+  }
+  // A number that no kernel file system has, the same in every process: of the anonymous devices' major 0.
+  pool->device_ = 0x700000 | (shm::mix(steps.identity.ino ^ steps.identity.dev << 32) & 0xfffff);
+  return pool;
+}
+
+void Pool::detach() {
+  if (token_fd_ >= 0) {
+    drop_all_handles(*this);
+    shm::release_process(store_.segment, store_.segment.self, token_fd_);
+    token_fd_ = -1;
+  }
+  // The last one off a page-cache medium leaves it clean.
+  bool must_sync = store_.medium.writable && store_.medium.level == pmem::Persistence::kPageCache;
+  if (must_sync && lock_pool(pool_fd_, F_WRLCK, false).ok() && pmem::sync(store_.medium, PoolOff{0}, store_.medium.bytes).ok()) {
+    auto state = read_state(store_.medium);
+    if (state.ok()) {
+      state.value().flags &= ~layout::kStateDirty;
+      state.value().segment_id = 0; // the next one starts anew and marks it dirty again
+      write_state(store_.medium, state.value());
+      (void)pmem::sync(store_.medium, PoolOff{0}, layout::kSuperblockCopies * layout::kBlockBytes);
+    }
+  }
+  PoolInternals::destroy(this);
+}
+
+} // namespace pmemfile::vfs
