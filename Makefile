@@ -1,0 +1,48 @@
+# The developer's targets: `make help`. Each calls a script or a ctest label
+# that can be called without make as well.
+
+BUILD ?= build/release
+CTEST = ctest --output-on-failure --no-label-summary --no-tests=error
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build/release
+	cmake --preset release
+	cmake --build build/release
+
+debug: ## build/debug
+	cmake --preset debug
+	cmake --build build/debug
+
+test: ## everything but the nightly tests (./test)
+	./test
+
+test-quick: ## without the slow ones (./test --quick)
+	./test --quick
+
+nightly: ## the long tests (./test --nightly)
+	./test --nightly
+
+asan ubsan tsan:
+	cmake --preset $@
+	cmake --build build/$@
+	$(CTEST) --test-dir build/$@ -L unit
+
+asan: ## unit tests under AddressSanitizer
+ubsan: ## unit tests under UndefinedBehaviorSanitizer
+tsan: ## unit tests under ThreadSanitizer
+
+apps: build ## real programs on both sides (tests/apps)
+	python3 tests/apps/run.py --build $(BUILD)
+
+bench: ## the benchmark against tmpfs (bench/run)
+	bench/run
+
+lint: ## layering, exports, needed libraries, banned calls, links
+	python3 tests/lint/lint.py --build $(BUILD)
+
+format: ## clang-format over the sources
+	git ls-files '*.cc' '*.h' | xargs clang-format -i
+
+.PHONY: help build debug test test-quick nightly asan ubsan tsan apps bench lint format
