@@ -29,9 +29,8 @@ const Sizes& sizes_for(u64 pool_bytes) {
   return *sizes;
 }
 
-// One allocator hint for this many blocks, at most kMaxHints.
-constexpr u64 kBlocksPerHint = 32768;
-constexpr u64 kMaxHints = 4096;
+// One allocator hint a group of blocks (hints.h), a power of two of them, exact up to 2 TiB.
+constexpr u64 kMaxHints = 65536;
 
 void plan_stripes(SegmentHeader& h, const Sizes& sizes) {
   h.topology_first = 0;
@@ -63,7 +62,7 @@ SegmentHeader plan_segment(const layout::Geometry& geometry) {
   h.slot_count = geometry.record_slot_count;
   h.slots_offset = place(h.slot_count * sizeof(Slot));
   h.slot_hints_offset = place(h.slot_count * sizeof(SlotHints));
-  h.hint_count = min_of(div_up(geometry.block_count, kBlocksPerHint), kMaxHints);
+  h.hint_count = min_of(std::bit_ceil(div_up(geometry.block_count, layout::kBlocksPerBitmapBlock)), kMaxHints);
   h.hints_offset = place(h.hint_count * sizeof(u64));
   h.stripes_offset = place(u64{h.stripe_count} * sizeof(Stripe));
   h.process_count = sizes.processes;
