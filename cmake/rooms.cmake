@@ -5,7 +5,8 @@
 set(PMEMFILE_HOOKABLE_FLAGS
   -fno-exceptions -fno-rtti -fno-threadsafe-statics -fvisibility=hidden
   -fno-stack-protector -fno-asynchronous-unwind-tables -fcf-protection=none
-  -ffreestanding -fno-tree-loop-distribute-patterns -mgeneral-regs-only)
+  -ffreestanding -fno-tree-loop-distribute-patterns -mgeneral-regs-only
+  -fno-strict-aliasing) # structs of mapped memory are also read as words
 
 # pmemfile_room(NAME [HOOKABLE] [SOURCES ...])
 # HOOKABLE: runs inside other people's processes: no libstdc++, no vector
