@@ -32,8 +32,9 @@ Result<CreatedFile> create_file(Task& task, Ino dir, std::string_view name, u32 
 // keeps it alive. Should the process die before that, the next recovery of the pool frees the inode.
 Result<Ino> create_unnamed(Task& task, Ino dir, u32 mode, bool linkable);
 
-// Frees an inode of any type without links and users that is in an orphan list: contents, attributes, inode. For the
-// last close, recovery and whoever repairs the dead; restartable, idempotent.
-Result<void> free_orphan(journal::Store& store, Ino ino);
+// Frees an inode of any type that is in an orphan list and has neither links nor users: contents, attributes, inode. Does
+// nothing if it has, or if somebody else frees it already. For the last close (after the reference is gone), and with
+// `recovery` for who visits orphans when nobody else is attached, or goes on with what a dead process was freeing.
+Result<void> free_orphan(journal::Store& store, Ino ino, bool recovery = false);
 
 } // namespace pmemfile::vfs

@@ -400,16 +400,12 @@ Result<inode::Attr> resolve(Task& task, At at, Follow follow, bool allow_empty) 
   return walk.attr();
 }
 
-Result<Parent> resolve_parent(Task& task, At at, char (&buffer)[256]) {
+// The last component is never a symlink's text here, as no last component is followed: it lies in the path (or is a
+// constant "."), so `buffer` is not needed.
+Result<Parent> resolve_parent(Task& task, At at, char (&)[256]) {
   Walk walk(task, Walk::Until::kParent, Follow::kNo);
   TRY(walk.run(at));
-  Parent parent{walk.dir().ino, walk.last(), walk.must_be_dir()};
-  // A name out of a symlink's text would die with the walk.
-  if (parent.last.data() < at.path.data() || parent.last.data() >= at.path.data() + at.path.size()) {
-    memcpy(buffer, parent.last.data(), parent.last.size());
-    parent.last = std::string_view(buffer, parent.last.size());
-  }
-  return parent;
+  return Parent{walk.dir().ino, walk.last(), walk.must_be_dir()};
 }
 
 } // namespace pmemfile::vfs

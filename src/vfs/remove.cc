@@ -1,0 +1,207 @@
+// Removing names: unlink, rmdir, and the end of inodes without names.
+#include "alloc/alloc.h"
+#include "shm/opens.h"
+#include "vfs/change.h"
+
+namespace pmemfile::vfs {
+namespace {
+
+// Lines that release_contents and release_inode may need at most beside what the operation has staged; below that
+// the inode is freed in steps of its own.
+constexpr unsigned kLinesForInode = 12;
+
+Result<void> stage_release_xattrs(Tx& tx, const inode::Attr& attr) {
+  if (raw(attr.xattr_block) == 0) return {};
+  if (!tx.store().data_block(attr.xattr_block)) return Error(kErrnoCorrupt);
+  return alloc::release_meta(tx, attr.xattr_block);
+}
+
+// Stages that the inode and everything it owns is free. kRecordFull before anything is staged if that is too much.
+Result<void> stage_release_all(Tx& tx, const inode::Attr& attr) {
+  if (tx.lines_left() < kLinesForInode) return Error(journal::kRecordFull);
+  if (owns_blocks(attr)) TRY(data::release_contents(tx, attr));
+  if (is_dir(attr.mode)) TRY(dir::release_trie(tx, attr.ino));
+  TRY(stage_release_xattrs(tx, attr));
+  return alloc::release_inode(tx, attr.ino);
+}
+
+// What the walk found and the locks confirmed: the entry and the inode that it names.
+struct Victim {
+  dir::Slot slot;
+  inode::Attr attr;
+};
+
+Result<Victim> lock_victim(Tx& tx, Task& task, const Node& dir, std::string_view name, bool directory) {
+  Store& store = tx.store();
+  dir::Entry entry = TRY(dir::lookup(store, dir.ino, name));
+  if (!store.inode_in_range(entry.ino)) return Error(kErrnoCorrupt);
+  TRY(tx.lock(shm::inode_key(store.segment, entry.ino)));
+  Victim victim;
+  victim.slot = TRY(dir::lock_entry(tx, dir.ino, name));
+  if (!victim.slot.found) return Error(ENOENT);
+  if (victim.slot.entry.ino != entry.ino) return Error(kChanged);
+  Result<inode::Attr> loaded = inode::load(tx.view(), entry.ino);
+  victim.attr = TRY(loaded.error() == ESTALE ? Result<inode::Attr>(Error(kErrnoCorrupt)) : std::move(loaded));
+  if (sticky_forbids(task, dir, victim.attr)) return Error(EPERM);
+  if (is_dir(victim.attr.mode) != directory) return Error(directory ? ENOTDIR : EISDIR);
+  if (victim.attr.nlink == 0) return Error(kErrnoCorrupt);
+  return victim;
+}
+
+struct Removed {
+  Ino ino{};
+  bool free_later = false;
+};
+
+Result<Removed> stage_unlink(Tx& tx, Task& task, const Node& dir, std::string_view name) {
+  Victim victim = TRY(lock_victim(tx, task, dir, name, false));
+  Removed removed{victim.attr.ino};
+  TRY(dir::remove(tx, victim.slot));
+  inode::Attr& attr = victim.attr;
+  --attr.nlink;
+  attr.ctime_ns = inode::now_ns();
+  if (attr.nlink == 0) {
+    TRY(stage_last_unlink(tx, attr, removed.free_later));
+  } else {
+    inode::store_mode(tx, attr);
+    inode::store_times(tx, attr);
+  }
+  TRY(tx.commit());
+  return removed;
+}
+
+Result<Removed> stage_rmdir(Tx& tx, Task& task, const Node& dir, std::string_view name) {
+  Store& store = tx.store();
+  TRY(tx.lock(shm::inode_key(store.segment, dir.ino)));
+  Victim victim = TRY(lock_victim(tx, task, dir, name, true));
+  inode::Attr& attr = victim.attr;
+  if (attr.ino == dir.ino) return Error(kErrnoCorrupt);
+  TRY(dir::lock_empty(tx, attr.ino));
+  Removed removed{attr.ino};
+  inode::Attr parent = TRY(inode::load(tx.view(), dir.ino));
+  if (parent.nlink < 3 || attr.nlink != 2) return Error(kErrnoCorrupt);
+  --parent.nlink;
+  parent.mtime_ns = parent.ctime_ns = inode::now_ns();
+  inode::store_mode(tx, parent);
+  inode::store_times(tx, parent);
+  TRY(dir::remove(tx, victim.slot));
+  attr.nlink = 0;
+  attr.ctime_ns = inode::now_ns();
+  TRY(stage_last_unlink(tx, attr, removed.free_later));
+  forget_cached_paths(store);
+  TRY(tx.commit());
+  return removed;
+}
+
+int refusal(Store& store, Ino dir, std::string_view name, int otherwise) {
+  Result<dir::Entry> entry = dir::lookup(store, dir, name);
+  return entry.ok() ? otherwise : entry.error() == ESTALE ? ENOENT : entry.error();
+}
+
+} // namespace
+
+Result<void> stage_last_unlink(Tx& tx, inode::Attr& attr, bool& free_later) {
+  Store& store = tx.store();
+  free_later = false;
+  TRY(tx.lock(shm::open_key(store.segment, attr.ino)));
+  bool used = shm::in_use(store.segment, attr.ino);
+  // What is in a list already leaves it from its front only.
+  if (!used && (attr.flags & layout::kFlagOrphan) == 0) {
+    Result<void> released = stage_release_all(tx, attr);
+    if (released.ok()) return {};
+    if (released.error() != journal::kRecordFull) return released;
+  }
+  if (!used) attr.flags |= layout::kFlagFreeing;
+  free_later = !used;
+  TRY(inode::add_orphan(tx, attr));
+  inode::store_mode(tx, attr);
+  inode::store_times(tx, attr);
+  return {};
+}
+
+Result<void> free_claimed_orphan(Store& store, Ino ino) {
+  Result<inode::Attr> loaded = inode::read(store, ino);
+  if (loaded.error() == ESTALE) return {};
+  inode::Attr attr = TRY(std::move(loaded));
+  if (attr.nlink != 0 || (attr.flags & layout::kFlagFreeing) == 0) return {};
+  if (owns_blocks(attr)) TRY(data::free_contents(store, ino));
+  if (is_dir(attr.mode)) TRY(dir::free_trie(store, ino));
+  if (raw(attr.xattr_block) != 0) {
+    TRY(journal::run_tx(store, Opcode::kFree, [&](Tx& tx) -> Result<void> {
+      TRY(tx.lock(shm::inode_key(store.segment, ino)));
+      inode::Attr now = TRY(inode::load(tx.view(), ino));
+      TRY(stage_release_xattrs(tx, now));
+      inode::store_xattr_block(tx, ino, BlockNo{0});
+      return tx.commit();
+    }));
+  }
+  return inode::release_orphan(store, ino);
+}
+
+Result<void> free_orphan(Store& store, Ino ino, bool recovery) {
+  if (!store.inode_in_range(ino)) return Error(kErrnoCorrupt);
+  bool mine = TRY(journal::run_tx(store, Opcode::kOrphan, [&](Tx& tx) -> Result<bool> {
+    TRY(tx.lock(shm::inode_key(store.segment, ino)));
+    TRY(tx.lock(shm::open_key(store.segment, ino)));
+    Result<inode::Attr> loaded = inode::load(tx.view(), ino);
+    if (loaded.error() == ESTALE) return false;
+    inode::Attr attr = TRY(std::move(loaded));
+    if (attr.nlink != 0 || (attr.flags & layout::kFlagDead) != 0 || shm::in_use(store.segment, ino)) return false;
+    if ((attr.flags & layout::kFlagFreeing) != 0) return recovery;
+    attr.flags |= layout::kFlagFreeing;
+    inode::store_mode(tx, attr);
+    TRY(tx.commit());
+    return true;
+  }));
+  if (!mine) return {};
+  return free_claimed_orphan(store, ino);
+}
+
+Result<void> unlink_at(Task& task, At at) {
+  Walk walk(task, Walk::Until::kParent, Follow::kNo);
+  TRY(walk.run(at));
+  Store& store = task.pool->store();
+  if (walk.last_kind() != Walk::Last::kName) return Error(EISDIR);
+  TRY(check_writable(store));
+  const Node& dir = walk.dir();
+  std::string_view name = walk.last();
+  if (PMEMFILE_UNLIKELY(walk.must_be_dir())) {
+    dir::Entry entry = TRY(dir::lookup(store, dir.ino, name));
+    return Error(entry.type == type_of_mode(kTypeDir) ? EISDIR : ENOTDIR);
+  }
+  if (PMEMFILE_UNLIKELY(!may_change_names(task, dir))) return Error(refusal(store, dir.ino, name, EACCES));
+  Removed removed = TRY(run_change(store, Opcode::kUnlink, nothing_to_prepare,
+                                   [&](Tx& tx) -> Result<Removed> { return stage_unlink(tx, task, dir, name); }));
+  i64 now = inode::now_ns();
+  inode::touch(store, dir.ino, now, now, 0);
+  // The name is gone, whatever happens now; what cannot be freed waits in the orphan list.
+  if (removed.free_later) (void)free_claimed_orphan(store, removed.ino);
+  return {};
+}
+
+Result<void> rmdir_at(Task& task, At at) {
+  Walk walk(task, Walk::Until::kParent, Follow::kNo);
+  TRY(walk.run(at));
+  Store& store = task.pool->store();
+  switch (walk.last_kind()) {
+    case Walk::Last::kName: break;
+    case Walk::Last::kDot: return Error(EINVAL);
+    case Walk::Last::kDotDot: return Error(ENOTEMPTY);
+    case Walk::Last::kRoot: return Error(EBUSY);
+  }
+  TRY(check_writable(store));
+  const Node& dir = walk.dir();
+  std::string_view name = walk.last();
+  if (PMEMFILE_UNLIKELY(!may_change_names(task, dir))) return Error(refusal(store, dir.ino, name, EACCES));
+  // A directory that once was large has more leaves than one record takes: they go first.
+  auto shrink = [&](int error) -> Result<void> {
+    if (error != journal::kRecordFull) return nothing_to_prepare(error);
+    return dir::shrink(store, TRY(dir::lookup(store, dir.ino, name)).ino);
+  };
+  Removed done = TRY(run_change(store, Opcode::kRmdir, shrink,
+                                [&](Tx& tx) -> Result<Removed> { return stage_rmdir(tx, task, dir, name); }));
+  if (done.free_later) (void)free_claimed_orphan(store, done.ino);
+  return {};
+}
+
+} // namespace pmemfile::vfs

@@ -1,0 +1,279 @@
+// rename(2), renameat2(2): one operation, one record, in all its forms.
+//
+// Locks, ascending: topology if a directory changes its parent; inodes of both parents if their counts of subdirectories
+// change, of directories that move (their parent pointer), and of what is replaced; then the leaves of both names.
+#include <linux/fs.h>
+
+#include "alloc/alloc.h"
+#include "vfs/change.h"
+
+namespace pmemfile::vfs {
+namespace {
+
+// No path can be deeper than the pool has inodes.
+u64 max_depth(const Store& store) { return store.geometry.block_count * layout::kInodesPerBlock; }
+
+// Is `ancestor` the directory `dir` or above it? Exact while the topology stripe is held.
+Result<bool> is_above(Store& store, Ino ancestor, Ino dir) {
+  for (u64 i = 0; i < max_depth(store); ++i) {
+    if (dir == ancestor) return true;
+    if (!store.inode_in_range(dir)) return Error(kErrnoCorrupt);
+    auto parent_of = [&](const journal::View& view) -> Result<u64> {
+      return view.load(layout::inode_offset(dir) + layout::kInodeParent);
+    };
+    Ino parent{TRY(journal::read_consistent(store, shm::inode_key(store.segment, dir), parent_of))};
+    if (parent == Ino{0} || parent == dir) return false;
+    dir = parent;
+  }
+  return Error(kErrnoCorrupt);
+}
+
+struct Side {
+  Node dir;
+  std::string_view name;
+  bool must_be_dir = false;
+};
+
+struct Rename {
+  Task& task;
+  Side from, to;
+  unsigned flags;
+
+  bool exchange() const { return (flags & RENAME_EXCHANGE) != 0; }
+  bool other_parent() const { return from.dir.ino != to.dir.ino; }
+};
+
+struct Outcome {
+  bool touch_from = false, touch_to = false; // parents whose times are not in the record
+  bool free_later = false;
+  Ino moved{}, replaced{};
+};
+
+struct Found {
+  dir::Entry from, to;
+  bool replaces = false; // `to` exists
+  bool from_dir() const { return from.type == type_of_mode(kTypeDir); }
+  bool to_dir() const { return replaces && to.type == type_of_mode(kTypeDir); }
+};
+
+Result<Found> look_up(const Rename& op) {
+  Store& store = op.task.pool->store();
+  Found found;
+  found.from = TRY(dir::lookup(store, op.from.dir.ino, op.from.name));
+  Result<dir::Entry> to = dir::lookup(store, op.to.dir.ino, op.to.name);
+  found.replaces = to.ok();
+  if (!to.ok() && to.error() != ENOENT) return Error(to.error());
+  if (to.ok()) found.to = to.value();
+  if (!store.inode_in_range(found.from.ino) || (to.ok() && !store.inode_in_range(found.to.ino))) return Error(kErrnoCorrupt);
+  return found;
+}
+
+// The checks of do_renameat2() in Linux, in its order.
+Result<void> check_shape(const Rename& op, const Found& found) {
+  Store& store = op.task.pool->store();
+  if ((op.flags & RENAME_NOREPLACE) != 0 && found.replaces) return Error(EEXIST);
+  if (op.exchange()) {
+    if (!found.replaces) return Error(ENOENT);
+    if (!found.to_dir() && op.to.must_be_dir) return Error(ENOTDIR);
+  }
+  if (!found.from_dir() && (op.from.must_be_dir || (!op.exchange() && op.to.must_be_dir))) return Error(ENOTDIR);
+  if (!op.other_parent()) return {};
+  if (found.from_dir() && TRY(is_above(store, found.from.ino, op.to.dir.ino))) return Error(EINVAL);
+  if (found.to_dir() && TRY(is_above(store, found.to.ino, op.from.dir.ino))) return Error(op.exchange() ? EINVAL : ENOTEMPTY);
+  return {};
+}
+
+// May this entry leave its directory?
+Result<void> check_leaving(const Rename& op, const Side& side, Ino ino) {
+  if (!may_change_names(op.task, side.dir)) return Error(EACCES);
+  inode::Attr attr = TRY(inode::load(journal::View(op.task.pool->store()), ino));
+  if (sticky_forbids(op.task, side.dir, attr)) return Error(EPERM);
+  return {};
+}
+
+// May a directory's ".." be rewritten?
+Result<void> check_rewriting(const Rename& op, const dir::Entry& entry) {
+  if (entry.type != type_of_mode(kTypeDir)) return {};
+  inode::Attr attr = TRY(inode::load(journal::View(op.task.pool->store()), entry.ino));
+  if (!may_access(*op.task.credentials, attr, kWrite)) return Error(EACCES);
+  return {};
+}
+
+Result<void> check_rights(const Rename& op, const Found& found) {
+  TRY(check_leaving(op, op.from, found.from.ino));
+  if (!found.replaces) {
+    if (!may_change_names(op.task, op.to.dir)) return Error(EACCES);
+  } else {
+    TRY(check_leaving(op, op.to, found.to.ino));
+    if (!op.exchange() && found.from_dir() != found.to_dir()) return Error(found.from_dir() ? ENOTDIR : EISDIR);
+  }
+  if (!op.other_parent()) return {};
+  TRY(check_rewriting(op, found.from));
+  return op.exchange() ? check_rewriting(op, found.to) : Result<void>();
+}
+
+Result<void> lock_inodes(Tx& tx, const Rename& op, const Found& found) {
+  shm::Segment& v = tx.store().segment;
+  bool dirs = found.from_dir() || found.to_dir();
+  if (dirs && op.other_parent()) TRY(tx.lock(shm::topology_key(v)));
+  if (dirs && (op.other_parent() || found.replaces)) {
+    TRY(tx.lock(shm::inode_key(v, op.from.dir.ino)));
+    TRY(tx.lock(shm::inode_key(v, op.to.dir.ino)));
+  }
+  if (found.replaces) TRY(tx.lock(shm::inode_key(v, found.to.ino)));
+  TRY(tx.lock(shm::inode_key(v, found.from.ino)));
+  return {};
+}
+
+// Both names' leaves; kChanged if one of them is not what it was.
+struct Slots {
+  dir::Slot from, to;
+};
+Result<Slots> lock_names(Tx& tx, const Rename& op, const Found& found) {
+  Slots slots;
+  slots.from = TRY(dir::lock_entry(tx, op.from.dir.ino, op.from.name));
+  slots.to = TRY(dir::lock_entry(tx, op.to.dir.ino, op.to.name));
+  if (!slots.from.found || slots.from.entry.ino != found.from.ino) return Error(kChanged);
+  if (slots.to.found != found.replaces || (found.replaces && slots.to.entry.ino != found.to.ino)) return Error(kChanged);
+  return slots;
+}
+
+// Parents gain and lose subdirectories; what of them is in the record anyway gets its times there.
+Result<void> stage_parent(Tx& tx, Ino dir, i64 change) {
+  inode::Attr attr = TRY(inode::load(tx.view(), dir));
+  if (attr.nlink == 0) return Error(ENOENT);
+  if (change > 0 && attr.nlink == kMaxLinks) return Error(EMLINK);
+  if (change < 0 && attr.nlink < 3) return Error(kErrnoCorrupt);
+  attr.nlink = static_cast<u32>(attr.nlink + change);
+  attr.mtime_ns = attr.ctime_ns = inode::now_ns();
+  inode::store_mode(tx, attr);
+  inode::store_times(tx, attr);
+  return {};
+}
+
+Result<void> stage_parents(Tx& tx, const Rename& op, const Found& found, Outcome& outcome) {
+  i64 from = 0, to = 0;
+  if (op.other_parent()) {
+    if (found.from_dir()) --from, ++to;
+    if (op.exchange() && found.to_dir()) ++from, --to;
+  }
+  if (!op.exchange() && found.to_dir()) --to;
+  outcome.touch_from = from == 0;
+  outcome.touch_to = to == 0 && op.other_parent();
+  if (!op.other_parent()) {
+    from += to;
+    outcome.touch_from = from == 0;
+  }
+  if (from != 0) TRY(stage_parent(tx, op.from.dir.ino, from));
+  if (to != 0 && op.other_parent()) TRY(stage_parent(tx, op.to.dir.ino, to));
+  return {};
+}
+
+Result<void> stage_moved(Tx& tx, const dir::Entry& entry, Ino parent, u64 key) {
+  inode::Attr attr = TRY(inode::load(tx.view(), entry.ino));
+  if (type_of_mode(attr.mode) != entry.type) return Error(kErrnoCorrupt);
+  attr.ctime_ns = inode::now_ns();
+  inode::store_times(tx, attr);
+  if (is_dir(attr.mode)) inode::store_parent(tx, entry.ino, parent, key);
+  return {};
+}
+
+Result<void> stage_replaced(Tx& tx, const Found& found, Outcome& outcome) {
+  inode::Attr attr = TRY(inode::load(tx.view(), found.to.ino));
+  if (attr.nlink == 0 || type_of_mode(attr.mode) != found.to.type) return Error(kErrnoCorrupt);
+  if (is_dir(attr.mode)) {
+    TRY(dir::lock_empty(tx, attr.ino));
+    attr.nlink = 0;
+  } else {
+    --attr.nlink;
+  }
+  attr.ctime_ns = inode::now_ns();
+  if (attr.nlink == 0) return stage_last_unlink(tx, attr, outcome.free_later);
+  inode::store_mode(tx, attr);
+  inode::store_times(tx, attr);
+  return {};
+}
+
+Result<void> stage_names(Tx& tx, const Rename& op, const Found& found, Slots& slots) {
+  if (op.exchange()) {
+    TRY(dir::replace(tx, slots.from, found.to.ino, found.to.type));
+    TRY(dir::replace(tx, slots.to, found.from.ino, found.from.type));
+    TRY(stage_moved(tx, found.to, op.from.dir.ino, slots.from.entry.key));
+    return stage_moved(tx, found.from, op.to.dir.ino, slots.to.entry.key);
+  }
+  u64 key = slots.to.entry.key;
+  if (found.replaces)
+    TRY(dir::replace(tx, slots.to, found.from.ino, found.from.type));
+  else
+    key = TRY(dir::insert(tx, slots.to, op.to.name, found.from.ino, found.from.type));
+  TRY(dir::remove(tx, slots.from));
+  return stage_moved(tx, found.from, op.to.dir.ino, key);
+}
+
+Result<Outcome> stage_rename(Tx& tx, const Rename& op) {
+  Store& store = tx.store();
+  Found found = TRY(look_up(op));
+  if ((found.from_dir() || found.to_dir()) && op.other_parent()) {
+    // The checks of shape read parent pointers, which stand still only under this lock.
+    TRY(tx.lock(shm::topology_key(store.segment)));
+  }
+  TRY(check_shape(op, found));
+  Outcome outcome;
+  outcome.moved = found.from.ino;
+  if (found.replaces && found.from.ino == found.to.ino) return outcome; // two names of one file stay
+  TRY(lock_inodes(tx, op, found));
+  Slots slots = TRY(lock_names(tx, op, found));
+  TRY(check_rights(op, found));
+  if (found.replaces && !op.exchange()) {
+    outcome.replaced = found.to.ino;
+    TRY(stage_replaced(tx, found, outcome));
+  }
+  TRY(stage_parents(tx, op, found, outcome));
+  TRY(stage_names(tx, op, found, slots));
+  if (found.from_dir() || found.to_dir()) forget_cached_paths(store);
+  TRY(tx.commit());
+  return outcome;
+}
+
+// Between two attempts: room for the new name, or fewer leaves in an empty directory that is replaced.
+Result<void> prepare(const Rename& op, int error) {
+  Store& store = op.task.pool->store();
+  if (error == dir::kNeedsRoom) return dir::make_room(store, op.to.dir.ino, op.to.name);
+  if (error != journal::kRecordFull) return nothing_to_prepare(error);
+  Found found = TRY(look_up(op));
+  if (!found.to_dir()) return nothing_to_prepare(error);
+  return dir::shrink(store, found.to.ino);
+}
+
+Result<Side> walk_to(Task& task, At at, Walk::Last& kind) {
+  Walk walk(task, Walk::Until::kParent, Follow::kNo);
+  TRY(walk.run(at));
+  kind = walk.last_kind();
+  return Side{walk.dir(), walk.last(), walk.must_be_dir()};
+}
+
+} // namespace
+
+Result<void> rename_at(Task& task, At from, At to, unsigned flags) {
+  if ((flags & ~static_cast<unsigned>(RENAME_NOREPLACE | RENAME_EXCHANGE)) != 0) return Error(EINVAL);
+  if ((flags & RENAME_NOREPLACE) != 0 && (flags & RENAME_EXCHANGE) != 0) return Error(EINVAL);
+  Store& store = task.pool->store();
+  Walk::Last from_kind, to_kind;
+  task.escaped_argument = 0;
+  Side from_side = TRY(walk_to(task, from, from_kind));
+  task.escaped_argument = 1;
+  Side to_side = TRY(walk_to(task, to, to_kind));
+  if (from_kind != Walk::Last::kName) return Error(EBUSY);
+  if (to_kind != Walk::Last::kName) return Error((flags & RENAME_NOREPLACE) != 0 ? EEXIST : EBUSY);
+  TRY(check_writable(store));
+  Rename op{task, from_side, to_side, flags};
+  Outcome outcome = TRY(run_change(store, Opcode::kRename, [&](int error) { return prepare(op, error); },
+                                   [&](Tx& tx) -> Result<Outcome> { return stage_rename(tx, op); }));
+  i64 now = inode::now_ns();
+  if (outcome.touch_from) inode::touch(store, from_side.dir.ino, now, now, 0);
+  if (outcome.touch_to) inode::touch(store, to_side.dir.ino, now, now, 0);
+  if (outcome.free_later) (void)free_claimed_orphan(store, outcome.replaced);
+  return {};
+}
+
+} // namespace pmemfile::vfs
