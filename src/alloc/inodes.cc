@@ -75,6 +75,24 @@ Result<Ino> take_from_new_block(Tx& tx) {
   return ino;
 }
 
+// Are the other inodes of its block free, and their stripes ours? Not asked of the block that this process allocates
+// from: a program that makes and removes one file again and again would format a block each time.
+bool whole_block_free(Tx& tx, Ino ino) {
+  Store& store = tx.store();
+  BlockNo block = layout::ino_block(ino);
+  if (raw(block) == load_relaxed(store.inode_cursor) || raw(block) == store.geometry.data_start_block) return false;
+  for (unsigned i = 0; i < layout::kInodesPerBlock; ++i) {
+    Ino other = layout::make_ino(block, i);
+    if (other != ino && mode_word(tx.view(), other) != 0) return false;
+  }
+  for (unsigned i = 0; i < layout::kInodesPerBlock; ++i) {
+    Ino other = layout::make_ino(block, i);
+    if (other == ino) continue;
+    if (!tx.try_lock(shm::inode_key(store.segment, other)) || mode_word(tx.view(), other) != 0) return false;
+  }
+  return true;
+}
+
 } // namespace
 
 Result<Ino> take_inode(Tx& tx, Ino near) {
@@ -101,6 +119,7 @@ Result<void> release_inode(Tx& tx, Ino ino) {
   for (u64 offset = 0; offset < layout::kInodeBytes; offset += 8)
     if (offset % layout::kLineBytes != 8 * layout::kLineWords) tx.store(start + offset, 0);
   BlockNo block = layout::ino_block(ino);
+  if (whole_block_free(tx, ino)) return release_meta(tx, block);
   if (holds_inodes(tx.view(), block)) return {};
   u64 line = line_of_block(block);
   TRY(tx.lock(line_key(tx.store(), line)));

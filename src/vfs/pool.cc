@@ -42,6 +42,16 @@ Result<void*> map_private(u64 bytes) {
   return reinterpret_cast<void*>(address);
 }
 
+void identify_pool(Attach& a) {
+  struct stat status{};
+  raw_syscall(SYS_fstat, a.fd, as_arg(&status));
+  a.identity.dev = status.st_dev;
+  a.identity.ino = status.st_ino;
+  a.identity.mode = status.st_mode & 0777;
+  a.identity.uid = status.st_uid;
+  a.identity.gid = status.st_gid;
+}
+
 Result<void> open_pool_file(Attach& a) {
   long fd = -EACCES;
   if (!a.options.read_only) fd = raw_syscall(SYS_openat, AT_FDCWD, as_arg(a.path), O_RDWR | O_CLOEXEC);
@@ -53,13 +63,7 @@ Result<void> open_pool_file(Attach& a) {
   if (fd == -ENOENT) return a.fail(ENOENT, "there is no such pool; mkfs.pmemfile makes one");
   if (is_syscall_error(fd)) return a.fail(static_cast<int>(-fd), "the pool cannot be opened: permission or path is wrong");
   a.fd = static_cast<int>(fd);
-  struct stat status{};
-  raw_syscall(SYS_fstat, fd, as_arg(&status));
-  a.identity.dev = status.st_dev;
-  a.identity.ino = status.st_ino;
-  a.identity.mode = status.st_mode & 0777;
-  a.identity.uid = status.st_uid;
-  a.identity.gid = status.st_gid;
+  identify_pool(a);
   return {};
 }
 
@@ -182,20 +186,40 @@ Result<bool> bring_to_rest(void* context, Ino ino) {
   return true;
 }
 
+void repair_for_waiter(void* store, shm::ProcessRef dead) { repair_dead(*static_cast<Store*>(store), dead); }
+
+void empty_dead_entry(void* context, shm::ProcessRef dead) {
+  Store& store = *static_cast<Store*>(context);
+  repair_dead(store, dead);
+  bury_dead(store);
+}
+
+// What is private to this process beside the mappings.
+Result<void> prepare_store(Store& store) {
+  store.record_epoch = store.segment.header->record_epoch;
+  store.waiter = shm::Waiter{repair_for_waiter, &store, store.segment.fd};
+  store.staging = static_cast<u8*>(TRY(map_private(store.geometry.record_slot_count * journal::kStagingBytes)));
+  return {};
+}
+
+// A number that no kernel file system has, the same in every process.
+u64 device_number(const shm::PoolIdentity& identity) {
+  return 0x700000 | (shm::mix(identity.ino ^ identity.dev << 32) & 0xfffff);
+}
+
 Result<void> join(Attach& a, bool fresh) {
   Pool& pool = *a.pool;
   Store& store = pool.store();
-  store.record_epoch = store.segment.header->record_epoch;
-  store.waiter = shm::Waiter{repair_dead, &store, store.segment.fd};
-  store.staging = static_cast<u8*>(TRY(map_private(store.geometry.record_slot_count * journal::kStagingBytes)));
+  TRY(prepare_store(store));
   if (a.read_only) return {};
   long pid = raw_syscall(SYS_getpid);
-  auto registered = shm::register_process(store.segment, static_cast<i32>(pid), shm::ProcessState::kLive, repair_dead, &store);
+  auto registered = shm::register_process(store.segment, static_cast<i32>(pid), shm::ProcessState::kLive, empty_dead_entry, &store);
   if (!registered.ok()) return a.fail(registered.error(), "too many processes are attached");
   store.segment.self = registered.value().ref;
   PoolInternals::set_token(pool, registered.value().token_fd);
   // Only now may others come: they find a V that somebody alive is using.
   if (a.first) TRY(lock_pool(a.fd, F_RDLCK, true));
+  bury_dead(store);
   if (fresh && !inode::for_each_orphan(store, bring_to_rest, &store).ok())
     return a.fail(kErrnoCorrupt, "its orphan lists are damaged; run fsck.pmemfile");
   return {};
@@ -236,14 +260,40 @@ Result<Pool*> Pool::attach(const char* path, const AttachOptions& options, Attac
     PoolInternals::destroy(pool);
     return Error(result.error());
   }
-  // A number that no kernel file system has, the same in every process: of the anonymous devices' major 0.
-  pool->device_ = 0x700000 | (shm::mix(steps.identity.ino ^ steps.identity.dev << 32) & 0xfffff);
+  pool->device_ = device_number(steps.identity);
+  return pool;
+}
+
+// For adopt(): pool and V from descriptors that were passed on; the kernel lock came along with the pool's. Registers
+// nothing. The descriptors belong to the Pool afterwards, also on failure.
+Result<Pool*> PoolInternals::map_inherited(int pool_fd, int segment_fd, AttachFailure* failure) {
+  vdso_start();
+  Pool* pool = new (TRY(map_private(sizeof(Pool)))) Pool();
+  AttachOptions options;
+  Attach a{"inherited pool", options, failure, pool};
+  a.fd = pool_fd;
+  set_pool_fd(*pool, pool_fd);
+  set_segment_fd(*pool, segment_fd);
+  identify_pool(a);
+  auto steps = [&]() -> Result<void> {
+    TRY(map_pool(a));
+    a.state = TRY(read_state(pool->store_.medium));
+    pool->store_.segment = TRY(shm::adopt_segment(segment_fd, a.identity, named_segment(a.state),
+                                                  shm::plan_segment(pool->store_.geometry)));
+    return prepare_store(pool->store_);
+  };
+  if (auto result = steps(); !result.ok()) {
+    if (failure != nullptr && failure->text[0] == '\0') (void)a.fail(result.error(), "cannot be taken over after exec");
+    destroy(pool);
+    return Error(result.error());
+  }
+  pool->device_ = device_number(a.identity);
   return pool;
 }
 
 void Pool::detach() {
   if (token_fd_ >= 0) {
-    drop_all_handles(*this);
+    drop_all_handles(store_);
     shm::release_process(store_.segment, store_.segment.self, token_fd_);
     token_fd_ = -1;
   }
