@@ -1,0 +1,31 @@
+// What several operations do with contents: zeroing what becomes visible, and bringing a file in order.
+//
+// Rules: hook-safe. The inode's stripe is held by the caller's Tx.
+#pragma once
+
+#include "data/data.h"
+#include "data/edit.h"
+
+namespace pmemfile::data {
+
+// Loads the attributes under the lock. kMustFinish when an interrupted truncation has to be finished first;
+// EUCLEAN for what is not a file with contents.
+Result<inode::Attr> load_locked(journal::Tx& tx, Ino ino);
+
+// Zeroes what stands in blocks between the old end of the file and `to`, so that it may become visible; durable
+// after the next fence. True if anything was written.
+Result<bool> zero_gap(journal::Store& store, const inode::Attr& attr, u64 to);
+// Zeroes the written blocks' bytes in [from, to). True if anything was written.
+Result<bool> zero_written(journal::Store& store, Ino ino, u64 from, u64 to);
+
+// Runs `body` as a Tx, after finishing an interrupted truncation if it says kMustFinish.
+template <class Body>
+auto run_in_order(journal::Store& store, Ino ino, journal::Opcode opcode, Body&& body) {
+  for (;;) {
+    auto result = journal::run_tx(store, opcode, body);
+    if (PMEMFILE_LIKELY(result.error() != kMustFinish)) return result;
+    if (auto finished = finish_truncate(store, ino); !finished.ok()) return decltype(result)(Error(finished.error()));
+  }
+}
+
+} // namespace pmemfile::data
