@@ -2,10 +2,12 @@
 # ROOM_DEPS names the rooms whose headers it may include (the lint test checks
 # that it includes no other).
 
+# Not -ffreestanding: with it the compiler's own calls of memcpy and strlen do not
+# follow the names that base/mem.h gives them, and reach libc's vector versions.
 set(PMEMFILE_HOOKABLE_FLAGS
   -fno-exceptions -fno-rtti -fno-threadsafe-statics -fvisibility=hidden
   -fno-stack-protector -fno-asynchronous-unwind-tables -fcf-protection=none
-  -ffreestanding -fno-tree-loop-distribute-patterns -mgeneral-regs-only
+  -fno-tree-loop-distribute-patterns -mgeneral-regs-only
   -fno-strict-aliasing) # structs of mapped memory are also read as words
 
 # pmemfile_room(NAME [HOOKABLE] [SOURCES ...])

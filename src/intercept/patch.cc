@@ -1,0 +1,142 @@
+#include "intercept/patch.h"
+
+#include "base/atomic.h"
+#include "base/text.h"
+#include "intercept/apply.h"
+#include "intercept/run_planner.h"
+
+namespace pmemfile::intercept {
+
+namespace {
+
+PlanSource the_source;
+Stats the_stats;
+
+// Where the stubs of each object in the_stats lie, to be freed when another
+// object takes its place.
+struct Mapped {
+  u64 text = 0, text_bytes = 0;
+  Applied applied;
+};
+Mapped mapped[kMaxObjectStats];
+
+u32 known_count() { return min_of(load_acquire(the_stats.object_count), kMaxObjectStats); }
+
+// Null when there are more objects than the array holds: they are patched, too,
+// but not listed, and their stubs stay.
+ObjectStats* new_record(std::string_view name, u64 base, Mapped*& where) {
+  const u32 index = fetch_add(the_stats.object_count, 1u);
+  where = nullptr;
+  if (index >= kMaxObjectStats) return nullptr;
+  where = &mapped[index];
+  ObjectStats& record = the_stats.objects[index];
+  Text text(record.name, sizeof record.name);
+  text << name;
+  record.base = base;
+  record.state = ObjectState::Unpatched;
+  return &record;
+}
+
+void warn(std::string_view name, int error) {
+  if (the_source.warn == nullptr) return;
+  FixedText<256> line;
+  line << "the system calls of " << name << " are not intercepted: ";
+  if (error == ENOENT) line << "it has no plan, and none could be made";
+  else if (error == EPERM) line << "its plan belongs to somebody else, or others may write it";
+  else if (error == ENOEXEC) line << "its code could not be planned";
+  else if (error == EBUSY) line << "its code was changed by somebody else";
+  else line << "errno " << error;
+  the_source.warn(line.view());
+}
+
+Result<void> open_or_make_plan(const ObjectToPatch& object, OpenPlan& plan) {
+  const Result<void> opened = open_plan(the_source.caches, object.key, plan);
+  if (opened.ok() || !the_source.may_plan) return opened;
+  TRY(run_planner({the_source.planners, the_source.caches}, object.path));
+  return open_plan(the_source.caches, object.key, plan);
+}
+
+void forget_overlapped(u64 text, u64 text_bytes) {
+  for (u32 i = 0, count = known_count(); i < count; ++i) {
+    Mapped& old = mapped[i];
+    if (old.text_bytes == 0 || old.text + old.text_bytes <= text || text + text_bytes <= old.text) continue;
+    if (old.applied.stubs != 0)
+      raw_syscall(SYS_munmap, static_cast<long>(old.applied.stubs), static_cast<long>(old.applied.stub_bytes));
+    old = {};
+  }
+}
+
+void record_counts(const PlanHeader& h, ObjectStats& record) {
+  record.found = h.sites_found;
+  record.before = h.before;
+  record.over = h.over;
+  record.short_jump = h.short_jump;
+  for (unsigned i = 0; i < kLeftReasons; ++i) record.left[i] = h.left[i];
+}
+
+// The plan was made from the file; what is mapped must have the same shape.
+Result<Applied> apply_to(const ObjectToPatch& object, const OpenPlan& plan) {
+  const PlanHeader& h = plan.header;
+  if (h.refused != 0) return Error(ENOEXEC);
+  if (h.patch_count == 0) return Applied{};
+  if (h.text_address != object.text.address || h.text_file_offset != object.text.file_offset ||
+      h.text_bytes != object.text.bytes)
+    return Error(EBUSY);
+  return apply_plan(plan, object.base);
+}
+
+} // namespace
+
+void set_plan_source(const PlanSource& source) { the_source = source; }
+Stats& mutable_stats() { return the_stats; }
+
+bool find_text_segment(const Elf64_Phdr* segments, u32 count, TextSegment& out) {
+  unsigned found = 0;
+  for (u32 i = 0; i < count; ++i) {
+    const Elf64_Phdr& s = segments[i];
+    if (s.p_type != PT_LOAD || (s.p_flags & PF_X) == 0) continue;
+    ++found;
+    out.address = align_down(s.p_vaddr, kPageBytes);
+    out.file_offset = align_down(s.p_offset, kPageBytes);
+    out.bytes = align_up(s.p_vaddr + s.p_filesz, kPageBytes) - out.address;
+  }
+  return found == 1;
+}
+
+int patch_object(const ObjectToPatch& object) {
+  const u64 text = object.base + object.text.address;
+  forget_overlapped(text, object.text.bytes);
+  OpenPlan plan;
+  const Result<void> opened = open_or_make_plan(object, plan);
+  const Result<Applied> applied = opened.ok() ? apply_to(object, plan) : Error(opened.error());
+  close_plan(plan);
+  const int error = applied.ok() ? 0 : applied.error();
+  if (error == EALREADY) return error;
+  Mapped* where;
+  if (ObjectStats* record = new_record(object.name, object.base, where)) {
+    if (opened.ok()) record_counts(plan.header, *record);
+    record->error = error;
+    if (error == 0) {
+      *where = {text, object.text.bytes, applied.value()};
+      record->state = plan.header.patch_count == 0  ? ObjectState::NoSites
+                      : applied.value().in_place    ? ObjectState::InPlace
+                                                    : ObjectState::Image;
+    }
+  }
+  if (error != 0) warn(object.name, error);
+  return error;
+}
+
+void record_unpatched(std::string_view name, u64 base, int error) {
+  Mapped* where;
+  if (ObjectStats* record = new_record(name, base, where)) record->error = error;
+  warn(name, error);
+}
+
+bool is_known(u64 base) {
+  for (u32 i = 0, count = known_count(); i < count; ++i)
+    if (the_stats.objects[i].base == base && mapped[i].text_bytes != 0) return true;
+  return false;
+}
+
+} // namespace pmemfile::intercept

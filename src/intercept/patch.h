@@ -1,0 +1,44 @@
+// Patches one object, from its headers to the record in stats().
+//
+// Thread rule: several threads may patch different objects at once. Usable
+// inside a hook; needs some 4 KiB of stack.
+#pragma once
+
+#include <elf.h>
+
+#include "intercept/engine.h"
+#include "intercept/object_key.h"
+
+namespace pmemfile::intercept {
+
+// Where plans are and who makes them; set once by start().
+struct PlanSource {
+  const char* const* caches = nullptr;   // ends in null
+  const char* const* planners = nullptr; // likewise
+  bool may_plan = false;
+  void (*warn)(std::string_view line) = nullptr;
+};
+void set_plan_source(const PlanSource& source);
+
+struct TextSegment {
+  u64 address, file_offset, bytes; // whole pages
+};
+// False if there is not exactly one executable segment.
+bool find_text_segment(const Elf64_Phdr* segments, u32 count, TextSegment& out);
+
+struct ObjectToPatch {
+  const char* path; // for the planner
+  std::string_view name;
+  u64 base;
+  TextSegment text;
+  char key[kMaxKeyBytes];
+};
+// 0 or an errno.
+int patch_object(const ObjectToPatch& object);
+// Records an object that cannot even be looked at.
+void record_unpatched(std::string_view name, u64 base, int error);
+bool is_known(u64 base);
+
+Stats& mutable_stats();
+
+} // namespace pmemfile::intercept

@@ -1,0 +1,84 @@
+// Entry from the stubs; entry.md explains frame and registers.
+
+        .text
+        .globl  pmemfile_intercept_entry
+        .hidden pmemfile_intercept_entry
+        .hidden pmemfile_intercept_dispatch
+        .type   pmemfile_intercept_entry, @function
+
+        .macro  save reg offset
+        push    %\reg
+        .cfi_adjust_cfa_offset 8
+        .cfi_offset \reg, -\offset
+        .endm
+
+        .macro  load reg
+        pop     %\reg
+        .cfi_adjust_cfa_offset -8
+        .cfi_restore \reg
+        .endm
+
+        .p2align 6
+pmemfile_intercept_entry:
+        .cfi_startproc
+        // Like a signal frame: the program was interrupted at rip, it has not
+        // called anything.
+        .cfi_signal_frame
+        .cfi_def_cfa rsp, 136           // return into the stub, red zone
+        .cfi_register rip, rcx
+        endbr64
+        push    %rcx
+        .cfi_adjust_cfa_offset 8
+        .cfi_offset rip, -144
+        pushfq
+        .cfi_adjust_cfa_offset 8
+        .cfi_offset 49, -152            // rflags
+        push    %r11
+        .cfi_adjust_cfa_offset 8
+        save    rax 168
+        save    rdi 176
+        save    rsi 184
+        save    rdx 192
+        save    r10 200
+        save    r8  208
+        save    r9  216
+        save    rbx 224
+        save    rbp 232
+        save    r12 240
+        save    r13 248
+        save    r14 256
+        save    r15 264
+        cld
+        mov     %rsp, %rbx
+        .cfi_def_cfa_register rbx
+        and     $-16, %rsp
+        mov     %rbx, %rdi
+        call    pmemfile_intercept_dispatch
+        mov     %rax, %rcx
+        mov     %rbx, %rsp
+        .cfi_def_cfa_register rsp
+        load    r15
+        load    r14
+        load    r13
+        load    r12
+        load    rbp
+        load    rbx
+        load    r9
+        load    r8
+        load    r10
+        load    rdx
+        load    rsi
+        load    rdi
+        load    rax
+        pop     %r11
+        .cfi_adjust_cfa_offset -8
+        popfq
+        .cfi_adjust_cfa_offset -8
+        .cfi_restore 49
+        lea     8(%rsp), %rsp
+        .cfi_adjust_cfa_offset -8
+        ret
+        .cfi_endproc
+        .size   pmemfile_intercept_entry, . - pmemfile_intercept_entry
+
+        .section .note.GNU-stack, "", @progbits
