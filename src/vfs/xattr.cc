@@ -74,15 +74,14 @@ class Block {
     if (place.name_bytes > kMaxXattrName || place.end() > layout::kXattrBytes) return Error(kErrnoCorrupt);
     return true;
   }
-  // ENODATA if there is none. `used`: set to the bytes of the whole list if the name is missing.
-  Result<Place> find(std::string_view name, u32* used = nullptr) const {
+  // ENODATA if there is none.
+  Result<Place> find(std::string_view name) const {
     Place place;
     u32 offset = 0;
     while (TRY(at(offset, place))) {
       if (place.name_bytes == name.size() && equal(place.name_at(), name)) return place;
       offset = place.end();
     }
-    if (used != nullptr) *used = offset;
     return Error(ENODATA);
   }
   Result<u32> used_bytes() const {
