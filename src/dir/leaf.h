@@ -49,16 +49,12 @@ constexpr Ino about_ino(u64 about) { return Ino{about & layout::kBlockNoMask}; }
 constexpr u8 about_type(u64 about) { return static_cast<u8>(about >> 40 & 15); }
 constexpr unsigned about_name_bytes(u64 about) { return static_cast<unsigned>(about >> 48 & 255); }
 
-// High bit of each byte of `word` that equals `tag`. A byte above a hit may be a false one: look at the cell.
-inline u64 match_tag(u64 word, u8 tag) {
-  u64 difference = word ^ (kEachByte * tag);
-  return (difference - kEachByte) & ~difference & kHighBits;
-}
-// One bit a byte: is it zero? Exact.
-inline u64 zero_bytes(u64 word) {
-  u64 high = ~(((word & ~kHighBits) + ~kHighBits) | word) & kHighBits;
-  return (high >> 7) * 0x0102040810204080 >> 56;
-}
+// High bit of each byte of `word` that is zero. Exact: the shorter form that borrows from the byte above would take a
+// freed cell, which still holds its name, for one in use.
+inline u64 high_bits_of_zeros(u64 word) { return ~(((word & ~kHighBits) + ~kHighBits) | word) & kHighBits; }
+inline u64 match_tag(u64 word, u8 tag) { return high_bits_of_zeros(word ^ (kEachByte * tag)); }
+// One bit a byte: is it zero?
+inline u64 zero_bytes(u64 word) { return (high_bits_of_zeros(word) >> 7) * 0x0102040810204080 >> 56; }
 
 // Private copy of a leaf's tags.
 struct Tags {
