@@ -119,11 +119,18 @@ bool process_alive(const Segment& v, int segment_fd, ProcessRef ref) {
 bool claim_repair(Segment& v, ProcessRef dead) {
   Process* entry = find_process(v, dead);
   if (entry == nullptr) return false;
+  u64& claims = process_table(v).claims;
   for (unsigned attempt = 0; attempt < 4; ++attempt) {
     u64 claim = load_acquire(entry->claim);
     if (claim == pack(v.self)) return false; // another thread of this process is at it
-    if (claim != 0 && process_alive(v, v.fd, unpack_process(claim))) return false;
-    if (!compare_exchange(entry->claim, claim, pack(v.self))) continue;
+    bool taken_over = claim != 0;
+    if (taken_over && process_alive(v, v.fd, unpack_process(claim))) return false;
+    // Counted first: after a kill the count is too high, never too low.
+    if (!taken_over) fetch_add(claims, u64{1});
+    if (!compare_exchange(entry->claim, claim, pack(v.self))) {
+      if (!taken_over) fetch_add(claims, ~u64{0});
+      continue;
+    }
     // What was true when the caller looked may have been settled by the one who had the claim before.
     bool needed = load_acquire(entry->generation) == dead.generation &&
                   load_acquire(entry->state) != static_cast<u32>(ProcessState::kFree) &&
@@ -144,6 +151,15 @@ void end_repair(Segment& v, ProcessRef dead, bool freed) {
     store_relaxed(process_table(v).hint, u64{dead.index_plus_1} - 1);
   }
   store_release(entry->claim, u64{0});
+  fetch_add(process_table(v).claims, ~u64{0});
+}
+
+void drop_own_claims(Segment& v) {
+  if (load_acquire(process_table(v).claims) == 0) return;
+  for (u32 index = 0; index < v.header->process_count; ++index) {
+    u64 mine = pack(v.self);
+    if (compare_exchange(process_entry(v, index).claim, mine, u64{0})) fetch_add(process_table(v).claims, ~u64{0});
+  }
 }
 
 } // namespace pmemfile::shm

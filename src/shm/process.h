@@ -20,6 +20,7 @@ enum class ProcessState : u32 {
 };
 
 inline constexpr unsigned kPendingInodes = 6;
+inline constexpr unsigned kPendingGenerationShift = 44;
 
 struct alignas(64) Process {
   u64 claim;      // pack() of who repairs the entry; 0: nobody
@@ -32,7 +33,8 @@ struct alignas(64) Process {
   u64 first_leaf[2];
   u64 top_node[2];
   u64 waits_for;  // pack() of who holds the record lock that it waits for (EDEADLK)
-  // Inodes without links that lost their last user here and are being freed: ino | generation << 40.
+  // Inodes without links that lost their last user here and are being freed:
+  // ino, generation << kPendingGenerationShift (without its upper bits).
   u64 pending[kPendingInodes];
   u64 reserved[1];
 };
@@ -42,8 +44,9 @@ struct alignas(64) ProcessTable {
   u64 hint;     // entry that was freed last
   u64 sweep;    // next entry to be asked about in passing
   u64 unburied; // not 0: some entry may be in state kUnburied
+  u64 claims;   // at least the number of entries that are claimed
   u64 occupied; // entries that are not free, or more after a kill: 0 proves that everybody left in order
-  u64 reserved[4];
+  u64 reserved[3];
 };
 static_assert(sizeof(ProcessTable) == 64);
 
@@ -81,5 +84,7 @@ bool process_alive(const Segment& v, int segment_fd, ProcessRef ref);
 bool claim_repair(Segment& v, ProcessRef dead);
 // Gives the claim back; `freed`: the entry is empty and may be used again.
 void end_repair(Segment& v, ProcessRef dead, bool freed);
+// After exec: the threads that had claimed something are gone.
+void drop_own_claims(Segment& v);
 
 } // namespace pmemfile::shm

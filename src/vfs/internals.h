@@ -10,6 +10,17 @@ struct PoolInternals {
   static void set_segment_fd(Pool& pool, int fd) { pool.segment_fd_ = fd; }
   static void set_token(Pool& pool, int fd) { pool.token_fd_ = fd; }
   static Result<Pool*> map_inherited(int pool_fd, int segment_fd, AttachFailure* failure);
+  static void set_self(Pool& pool, shm::ProcessRef self) { pool.store_.segment.self = self; }
+  static shm::Segment& private_tables(Pool& pool) { return pool.private_tables_; }
+  // The Pool that a Store belongs to.
+  static Pool& of(journal::Store& store) {
+    static_assert(__builtin_offsetof(Pool, store_) == 0);
+    return reinterpret_cast<Pool&>(store);
+  }
+  // For a process that may only read the pool: tables of open files of its own (open_files.h).
+  static Result<void> make_private_tables(Pool& pool);
+  // Moves our descriptors out of the numbers that programs expect to get.
+  static void move_descriptors(Pool& pool);
   // Unmaps and closes everything but V's registration and token.
   static void destroy(Pool* pool);
 };

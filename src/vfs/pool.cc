@@ -211,7 +211,7 @@ Result<void> join(Attach& a, bool fresh) {
   Pool& pool = *a.pool;
   Store& store = pool.store();
   TRY(prepare_store(store));
-  if (a.read_only) return {};
+  if (a.read_only) return PoolInternals::make_private_tables(pool);
   long pid = raw_syscall(SYS_getpid);
   auto registered = shm::register_process(store.segment, static_cast<i32>(pid), shm::ProcessState::kLive, empty_dead_entry, &store);
   if (!registered.ok()) return a.fail(registered.error(), "too many processes are attached");
@@ -241,6 +241,7 @@ Result<void> attach_steps(Attach& a) {
 void PoolInternals::destroy(Pool* pool) {
   Store& store = pool->store_;
   if (store.segment.base != nullptr) shm::unmap_segment(store.segment);
+  shm::unmap_segment(pool->private_tables_);
   if (store.staging != nullptr)
     raw_syscall(SYS_munmap, as_arg(store.staging), static_cast<long>(store.geometry.record_slot_count * journal::kStagingBytes));
   pmem::unmap(store.medium);
@@ -260,6 +261,7 @@ Result<Pool*> Pool::attach(const char* path, const AttachOptions& options, Attac
     PoolInternals::destroy(pool);
     return Error(result.error());
   }
+  PoolInternals::move_descriptors(*pool);
   pool->device_ = device_number(steps.identity);
   return pool;
 }

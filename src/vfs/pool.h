@@ -57,6 +57,9 @@ class Pool {
   // A child that shares the parent's memory (vfork, posix_spawn) cannot change this object: while it runs, calls
   // are made with the ticket's identity through this view.
   Result<Pool*> view_as_child(const ChildTicket& ticket);
+  // In the child, with the parent's object: it runs now. `own_descriptors`: it was made without CLONE_FILES, so that it
+  // can give up its copy of the parent's token (otherwise a killed parent looks alive until this child execs or ends).
+  void child_view_runs(Pool* view, bool own_descriptors);
   void drop_child_view(Pool* view);
 
   // Before execve: the descriptors that have to stay open across it (pool, V, token), without close-on-exec from
@@ -82,7 +85,7 @@ class Pool {
   journal::Store store_;
   u64 device_ = 0;
   int pool_fd_ = -1, segment_fd_ = -1, token_fd_ = -1;
-  u64 reserved_[32] = {};
+  shm::Segment private_tables_; // open files of a process that may only read (internals.h)
 };
 
 } // namespace pmemfile::vfs

@@ -46,6 +46,7 @@ struct Task {
   char* escape = nullptr;        // PATH_MAX bytes, needed if mount_point is not empty
   u32 escape_length = 0;
   u8 escaped_argument = 0;       // which path of a two-path verb left: 0 or 1
+  u64 file_size_limit = ~u64{0}; // RLIMIT_FSIZE; EFBIG beyond it (the signal is the caller's)
   const volatile u32* interrupted = nullptr; // waiting verbs give up with EINTR when it becomes non-zero
 };
 

@@ -1,0 +1,318 @@
+// Reading, writing and seeking in open files; sizes and space; fsync.
+#include "vfs/open_files.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "pmem/map.h"
+#include "vfs/walk.h"
+
+#ifndef RWF_NOAPPEND
+#define RWF_NOAPPEND 0x20
+#endif
+
+namespace pmemfile::vfs {
+namespace {
+
+using shm::OpenDescription;
+
+constexpr u64 kMaxOffset = ~u64{0} >> 1;
+// Linux moves at most this many bytes in one call.
+constexpr u64 kMaxTransfer = 0x7ffff000;
+
+bool readable(u32 flags) { return (flags & O_ACCMODE) == O_RDONLY || (flags & O_ACCMODE) == O_RDWR; }
+bool writable(u32 flags) { return (flags & O_ACCMODE) == O_WRONLY || (flags & O_ACCMODE) == O_RDWR; }
+
+// EBADF unless it is an open description and not a mere O_PATH.
+Result<OpenDescription*> opened(const Pool& pool, Description description) {
+  OpenDescription* found = find_description(pool, description);
+  if (PMEMFILE_UNLIKELY(found == nullptr || (found->flags & O_PATH) != 0)) return Error(EBADF);
+  return found;
+}
+
+// Holds the description's lock, under which its offset moves.
+class OffsetLock {
+ public:
+  OffsetLock(Pool& pool, OpenDescription& description) : description_(description) {
+    shm::Segment& v = open_tables(pool);
+    shm::lock_description(v, description, v.fd);
+  }
+  ~OffsetLock() { shm::unlock_description(description_); }
+  OffsetLock(const OffsetLock&) = delete;
+  OffsetLock& operator=(const OffsetLock&) = delete;
+
+ private:
+  OpenDescription& description_;
+};
+
+// Keeps the call within what one transfer may move; `single` is room for a vector that had to be cut.
+struct Transfer {
+  const data::IoVec* vectors;
+  u32 count;
+  u64 bytes = 0;
+  data::IoVec single{};
+
+  Transfer(const data::IoVec* all, u32 all_count) : vectors(all), count(all_count) {
+    for (u32 i = 0; i < all_count; ++i) {
+      if (PMEMFILE_LIKELY(all[i].bytes <= kMaxTransfer - bytes)) {
+        bytes += all[i].bytes;
+        continue;
+      }
+      count = i;
+      if (i != 0) return;
+      single = data::IoVec{all[0].base, kMaxTransfer};
+      vectors = &single;
+      count = 1;
+      bytes = kMaxTransfer;
+      return;
+    }
+  }
+  // Ends the transfer after `limit` bytes.
+  void cut(u64 limit) {
+    u64 sum = 0;
+    for (u32 i = 0; i < count; ++i) {
+      if (vectors[i].bytes <= limit - sum) {
+        sum += vectors[i].bytes;
+        continue;
+      }
+      if (i == 0) {
+        single = data::IoVec{vectors[0].base, limit};
+        vectors = &single;
+        sum = limit;
+        i = 1;
+      }
+      count = i;
+      break;
+    }
+    bytes = sum;
+  }
+};
+
+// As vfs_write: who writes without CAP_FSETID takes set-user-id and set-group-id off the file.
+Result<void> drop_set_ids(Task& task, Ino ino) {
+  Store& store = task.pool->store();
+  u64 word = load_relaxed(store.medium.word(layout::inode_offset(ino) + layout::kInodeModeWord));
+  if (PMEMFILE_LIKELY((word & (kSetUid | kSetGid)) == 0) || (task.credentials->capabilities & kCapFsetid) != 0) return {};
+  return journal::run_tx(store, journal::Opcode::kSetAttr, [&](journal::Tx& tx) -> Result<void> {
+    TRY(tx.lock(shm::inode_key(store.segment, ino)));
+    inode::Attr attr = TRY(inode::load(tx.view(), ino));
+    u32 mode = attr.mode & ~kSetUid;
+    // Without the group's x bit, set-group-id means mandatory locking and stays.
+    if ((mode & 010) != 0) mode &= ~kSetGid;
+    if (mode == attr.mode) return {};
+    attr.mode = mode;
+    attr.ctime_ns = inode::now_ns();
+    inode::store_mode(tx, attr);
+    inode::store_times(tx, attr);
+    return tx.commit();
+  });
+}
+
+Result<void> check_limit(const Task& task, u64 size) {
+  return size > task.file_size_limit || size > layout::kMaxFileBytes ? Result<void>(Error(EFBIG)) : Result<void>();
+}
+
+Result<data::Written> write_at(Task& task, OpenDescription& description, u64 offset, Transfer& transfer, bool append) {
+  Store& store = task.pool->store();
+  Ino ino{description.ino};
+  if (PMEMFILE_UNLIKELY(transfer.bytes == 0)) return data::Written{0, offset};
+  u64 start = offset;
+  if (PMEMFILE_UNLIKELY(append && task.file_size_limit != ~u64{0})) start = TRY(inode::read(store, ino)).size;
+  u64 limit = min_of(task.file_size_limit, layout::kMaxFileBytes);
+  if (!append || task.file_size_limit != ~u64{0}) {
+    if (PMEMFILE_UNLIKELY(start >= limit)) return Error(EFBIG);
+    if (PMEMFILE_UNLIKELY(transfer.bytes > limit - start)) transfer.cut(limit - start);
+  }
+  TRY(drop_set_ids(task, ino));
+  return data::write(store, ino, offset, transfer.vectors, transfer.count, data::WriteFlags{.append = append});
+}
+
+u64 pins_of(const Pool& pool, const OpenDescription& description) {
+  shm::Vnode* vnode = shm::vnode_at(open_tables(pool), description.vnode);
+  return vnode == nullptr ? 0 : load_acquire(vnode->pins);
+}
+
+Result<u64> seek_target(Store& store, const OpenDescription& description, i64 offset, int whence) {
+  bool directory = is_dir(description.mode);
+  i64 base = 0;
+  switch (whence) {
+    case SEEK_SET: break;
+    case SEEK_CUR: base = static_cast<i64>(load_relaxed(description.offset)); break;
+    case SEEK_END:
+      if (directory) return Error(EINVAL);
+      base = static_cast<i64>(TRY(inode::read(store, Ino{description.ino})).size);
+      break;
+    case SEEK_DATA:
+    case SEEK_HOLE: {
+      if (directory) return Error(EINVAL);
+      if (offset < 0) return Error(ENXIO);
+      Ino ino{description.ino};
+      return whence == SEEK_DATA ? data::seek_data(store, ino, static_cast<u64>(offset))
+                                 : data::seek_hole(store, ino, static_cast<u64>(offset));
+    }
+    default: return Error(EINVAL);
+  }
+  i64 target;
+  if (__builtin_add_overflow(base, offset, &target)) return Error(offset < 0 ? EINVAL : EOVERFLOW);
+  if (target < 0) return Error(EINVAL);
+  return static_cast<u64>(target);
+}
+
+} // namespace
+
+Result<u64> read_file(Task& task, Description number, i64 offset, const data::IoVec* vectors, u32 count) {
+  Pool& pool = *task.pool;
+  OpenDescription& description = *TRY(opened(pool, number));
+  if (PMEMFILE_UNLIKELY(!readable(description.flags))) return Error(EBADF);
+  if (PMEMFILE_UNLIKELY(is_dir(description.mode))) return Error(EISDIR);
+  Transfer transfer(vectors, count);
+  Ino ino{description.ino};
+  if (offset >= 0) return data::read(pool.store(), ino, static_cast<u64>(offset), transfer.vectors, transfer.count);
+  OffsetLock lock(pool, description);
+  u64 at = load_relaxed(description.offset);
+  u64 bytes = TRY(data::read(pool.store(), ino, at, transfer.vectors, transfer.count));
+  store_relaxed(description.offset, at + bytes);
+  return bytes;
+}
+
+Result<u64> write_file(Task& task, Description number, i64 offset, const data::IoVec* vectors, u32 count, int rwf_flags) {
+  constexpr int kServed = RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEND | RWF_NOAPPEND;
+  Pool& pool = *task.pool;
+  OpenDescription& description = *TRY(opened(pool, number));
+  if (PMEMFILE_UNLIKELY(!writable(description.flags))) return Error(EBADF);
+  if (PMEMFILE_UNLIKELY((rwf_flags & ~kServed) != 0)) return Error(EOPNOTSUPP);
+  u32 flags = load_relaxed(description.flags);
+  bool append = ((flags & O_APPEND) != 0 && (rwf_flags & RWF_NOAPPEND) == 0) || (rwf_flags & RWF_APPEND) != 0;
+  bool synchronous = (flags & O_DSYNC) != 0 || (rwf_flags & (RWF_DSYNC | RWF_SYNC)) != 0;
+  Transfer transfer(vectors, count);
+  data::Written written;
+  if (offset >= 0) {
+    written = TRY(write_at(task, description, static_cast<u64>(offset), transfer, append));
+  } else {
+    OffsetLock lock(pool, description);
+    written = TRY(write_at(task, description, load_relaxed(description.offset), transfer, append));
+    if (written.bytes != 0) store_relaxed(description.offset, written.offset + written.bytes);
+  }
+  // On every other medium what was written is durable already.
+  if (PMEMFILE_UNLIKELY(synchronous)) TRY(sync_file(task, number, (flags & O_SYNC) != O_SYNC));
+  return written.bytes;
+}
+
+Result<u64> seek_file(Task& task, Description number, i64 offset, int whence) {
+  OpenDescription& description = *TRY(opened(*task.pool, number));
+  OffsetLock lock(*task.pool, description);
+  u64 target = TRY(seek_target(task.pool->store(), description, offset, whence));
+  store_relaxed(description.offset, target);
+  return target;
+}
+
+Result<void> truncate_open(Task& task, Description number, u64 size) {
+  OpenDescription& description = *TRY(opened(*task.pool, number));
+  TRY(check_limit(task, size));
+  Ino ino{description.ino};
+  TRY(drop_set_ids(task, ino));
+  return data::truncate(task.pool->store(), ino, size, pins_of(*task.pool, description) != 0);
+}
+
+Result<void> truncate_file(Task& task, Description number, u64 size) {
+  OpenDescription& description = *TRY(opened(*task.pool, number));
+  if (!is_regular(description.mode) || !writable(description.flags)) return Error(EINVAL);
+  if (size > kMaxOffset) return Error(EINVAL);
+  return truncate_open(task, number, size);
+}
+
+Result<void> fallocate_file(Task& task, Description number, int mode, u64 offset, u64 bytes) {
+  OpenDescription& description = *TRY(opened(*task.pool, number));
+  if (offset > kMaxOffset || bytes > kMaxOffset || bytes == 0) return Error(EINVAL);
+  if (!writable(description.flags)) return Error(EBADF);
+  if (is_dir(description.mode)) return Error(EISDIR);
+  if (!is_regular(description.mode)) return Error(ENODEV);
+  if (offset + bytes > layout::kMaxFileBytes) return Error(EFBIG);
+  if ((mode & FALLOC_FL_KEEP_SIZE) == 0) TRY(check_limit(task, offset + bytes));
+  Ino ino{description.ino};
+  TRY(drop_set_ids(task, ino));
+  return data::fallocate(task.pool->store(), ino, mode, offset, bytes, pins_of(*task.pool, description) != 0);
+}
+
+Result<void> sync_file(Task& task, Description number, bool data_only) {
+  OpenDescription& description = *TRY(opened(*task.pool, number));
+  Store& store = task.pool->store();
+  if (!data_only && store.medium.writable) TRY(inode::flush_times(store, Ino{description.ino}));
+  if (PMEMFILE_LIKELY(store.medium.level != pmem::Persistence::kPageCache)) return {};
+  // What belongs to one file is spread over the pool, its records and its maps.
+  return pmem::sync(store.medium, PoolOff{0}, store.medium.bytes);
+}
+
+namespace {
+
+// One side of a copy: an explicit offset, or the description's own under its lock.
+Result<u64> transfer_some(Task& task, Description number, i64* offset, void* buffer, u64 bytes, bool write) {
+  data::IoVec vector{buffer, bytes};
+  i64 at = offset == nullptr ? -1 : *offset;
+  u64 done = TRY(write ? write_file(task, number, at, &vector, 1) : read_file(task, number, at, &vector, 1));
+  if (offset != nullptr) *offset += static_cast<i64>(done);
+  return done;
+}
+
+Result<u64> position(Task& task, Description number, const i64* offset) {
+  return offset != nullptr ? Result<u64>(static_cast<u64>(*offset)) : seek_file(task, number, 0, SEEK_CUR);
+}
+
+Result<void> check_copy(Task& task, Description from, const i64* from_offset, Description to, const i64* to_offset, u64 bytes) {
+  OpenDescription& source = *TRY(opened(*task.pool, from));
+  OpenDescription& target = *TRY(opened(*task.pool, to));
+  if (!readable(source.flags) || !writable(target.flags) || (target.flags & O_APPEND) != 0) return Error(EBADF);
+  if (is_dir(source.mode) || is_dir(target.mode)) return Error(EISDIR);
+  if (!is_regular(source.mode) || !is_regular(target.mode)) return Error(EINVAL);
+  u64 start = TRY(position(task, from, from_offset)), end = TRY(position(task, to, to_offset));
+  if (start > kMaxOffset || end > kMaxOffset) return Error(EINVAL);
+  if (bytes > kMaxOffset - start || bytes > kMaxOffset - end) return Error(EOVERFLOW);
+  if (source.ino != target.ino) return {};
+  u64 size = TRY(inode::read(task.pool->store(), Ino{source.ino})).size;
+  u64 moved = start >= size ? 0 : min_of(bytes, size - start);
+  return start < end + moved && end < start + moved ? Result<void>(Error(EINVAL)) : Result<void>();
+}
+
+Result<u64> copy_through(Task& task, Description from, i64* from_offset, Description to, i64* to_offset, u64 bytes,
+                         void* buffer, u64 capacity) {
+  u64 done = 0;
+  while (done < bytes) {
+    u64 want = min_of(capacity, bytes - done);
+    auto got = transfer_some(task, from, from_offset, buffer, want, false);
+    if (!got.ok()) return done != 0 ? Result<u64>(done) : got;
+    if (got.value() == 0) break;
+    auto put = transfer_some(task, to, to_offset, buffer, got.value(), true);
+    u64 put_bytes = put.value_or(0);
+    if (put_bytes < got.value()) { // give back what was read and not written
+      i64 surplus = static_cast<i64>(got.value() - put_bytes);
+      if (from_offset != nullptr) *from_offset -= surplus;
+      else (void)seek_file(task, from, -surplus, SEEK_CUR);
+    }
+    done += put_bytes;
+    if (!put.ok()) return done != 0 ? Result<u64>(done) : put;
+    if (put_bytes < got.value()) break;
+  }
+  return done;
+}
+
+} // namespace
+
+Result<u64> copy_range(Task& task, Description from, i64* from_offset, Description to, i64* to_offset, u64 bytes) {
+  // Small copies go over the stack; larger ones are worth two system calls for a buffer.
+  constexpr u64 kSmall = 1024, kLarge = 256 * 1024;
+  bytes = min_of(bytes, kMaxTransfer);
+  TRY(check_copy(task, from, from_offset, to, to_offset, bytes));
+  if (bytes <= kSmall) {
+    u8 small[kSmall];
+    return copy_through(task, from, from_offset, to, to_offset, bytes, small, sizeof small);
+  }
+  long buffer = raw_syscall(SYS_mmap, 0, kLarge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (is_syscall_error(buffer)) return Error(ENOMEM);
+  auto result = copy_through(task, from, from_offset, to, to_offset, bytes, reinterpret_cast<void*>(buffer), kLarge);
+  raw_syscall(SYS_munmap, buffer, kLarge);
+  return result;
+}
+
+} // namespace pmemfile::vfs

@@ -1,0 +1,140 @@
+#include "vfs/repair.h"
+
+#include "journal/recovery.h"
+#include "vfs/open_files.h"
+
+namespace pmemfile::vfs {
+namespace {
+
+using shm::Process;
+using shm::ProcessRef;
+using shm::ProcessState;
+using shm::Segment;
+using shm::Slot;
+
+// Operations that the dead process's threads were in, each completed or voided.
+void repair_slots(Store& store, ProcessRef dead) {
+  Segment& v = store.segment;
+  for (u32 i = 0; i < v.header->slot_count; ++i) {
+    Slot& slot = v.slots[i];
+    if (load_acquire(slot.owner) != pack(dead)) continue;
+    journal::repair_slot(store, i);
+    shm::repair_vlog(v, i);
+    // Stripes go after all effects are stored, and the slot after its stripes: a repairer that dies here is
+    // followed by one that finds whatever is still held.
+    shm::release_stripes_of_dead_slot(v, i);
+    store_release(slot.shared_plus_1, 0u);
+    store_release(slot.last_thread, u64{0});
+    shm::release_slot(v, i);
+  }
+}
+
+ProcessState state_of(const Process& entry) { return static_cast<ProcessState>(load_acquire(entry.state)); }
+
+void drop_one(void* context, u32 handle, u64) {
+  auto& arguments = *static_cast<std::pair<Pool*, ProcessRef>*>(context);
+  (void)drop_handle(*arguments.first, arguments.second, handle);
+}
+
+void drop_handles_of(Pool& pool, ProcessRef process) {
+  std::pair<Pool*, ProcessRef> arguments{&pool, process};
+  shm::for_each_handle(open_tables(pool), process, drop_one, &arguments);
+}
+
+void free_entry(Pool& pool, Process& entry, ProcessRef dead) {
+  Segment& v = pool.store().segment;
+  drop_handles_of(pool, dead);
+  for (u64& word : entry.pending) free_pending(pool, word, true);
+  shm::free_handle_pages(v, dead);
+}
+
+// Who only reads changes nothing in V; who is not registered yet owns no slot to work in.
+bool is_undertaker(const Pool& pool) {
+  return open_tables(pool).base == pool.store().segment.base && pool.store().segment.self != ProcessRef{};
+}
+
+ProcessRef ref_of(const Segment& v, u32 index) { return ProcessRef{index + 1, load_acquire(shm::process_entry(v, index).generation)}; }
+
+} // namespace
+
+void repair_dead(Store& store, ProcessRef dead) {
+  Segment& v = store.segment;
+  if (!shm::claim_repair(v, dead)) return;
+  repair_slots(store, dead);
+  store_release(shm::find_process(v, dead)->state, static_cast<u32>(ProcessState::kUnburied));
+  store_release(shm::process_table(v).unburied, u64{1});
+  shm::end_repair(v, dead, false);
+}
+
+void bury(Pool& pool, ProcessRef dead) {
+  Segment& v = pool.store().segment;
+  if (!is_undertaker(pool) || !shm::claim_repair(v, dead)) return;
+  repair_slots(pool.store(), dead);
+  free_entry(pool, *shm::find_process(v, dead), dead);
+  shm::end_repair(v, dead, true);
+}
+
+void bury_unburied(Pool& pool) {
+  Segment& v = pool.store().segment;
+  if (!is_undertaker(pool)) return;
+  store_release(shm::process_table(v).unburied, u64{0});
+  bool left = false;
+  for (u32 index = 0; index < v.header->process_count; ++index) {
+    Process& entry = shm::process_entry(v, index);
+    if (state_of(entry) != ProcessState::kUnburied) continue;
+    bury(pool, ref_of(v, index));
+    left = left || state_of(entry) == ProcessState::kUnburied;
+  }
+  // Somebody else is at it and may die.
+  if (left) store_release(shm::process_table(v).unburied, u64{1});
+}
+
+void bury_all_dead(Pool& pool) {
+  Segment& v = pool.store().segment;
+  if (!is_undertaker(pool)) return;
+  for (u32 index = 0; index < v.header->process_count; ++index) {
+    if (state_of(shm::process_entry(v, index)) == ProcessState::kFree) continue;
+    ProcessRef ref = ref_of(v, index);
+    if (ref != v.self && !shm::process_alive(v, v.fd, ref)) bury(pool, ref);
+  }
+}
+
+void bury_dead(Store& store) {
+  Pool& pool = PoolInternals::of(store);
+  // So few questions that nobody feels them, and enough that a shell loop whose commands are killed stays clean.
+  constexpr unsigned kQuestions = 2, kEntries = 64;
+  Segment& v = store.segment;
+  if (!is_undertaker(pool)) return;
+  if (load_relaxed(shm::process_table(v).unburied) != 0) bury_unburied(pool);
+  u64& sweep = shm::process_table(v).sweep;
+  unsigned asked = 0;
+  for (unsigned i = 0; i < kEntries && asked < kQuestions; ++i) {
+    // No fetch_add: that two processes ask about the same entry does no harm.
+    u64 next = load_relaxed(sweep) % v.header->process_count;
+    store_relaxed(sweep, next + 1);
+    u32 index = static_cast<u32>(next);
+    if (state_of(shm::process_entry(v, index)) == ProcessState::kFree) continue;
+    ProcessRef ref = ref_of(v, index);
+    if (ref == v.self) continue;
+    ++asked;
+    if (!shm::process_alive(v, v.fd, ref)) bury(pool, ref);
+  }
+}
+
+void repair_own_threads(Pool& pool) {
+  Segment& v = pool.store().segment;
+  shm::drop_own_claims(v);
+  repair_slots(pool.store(), v.self);
+  Process* self = shm::find_process(v, v.self);
+  store_release(self->waits_for, u64{0});
+  for (u64& word : self->pending) free_pending(pool, word, true);
+}
+
+void drop_all_handles(Store& store) {
+  Pool& pool = PoolInternals::of(store);
+  Segment& v = open_tables(pool);
+  drop_handles_of(pool, v.self);
+  shm::free_handle_pages(v, v.self);
+}
+
+} // namespace pmemfile::vfs
