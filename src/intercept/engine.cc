@@ -151,7 +151,7 @@ void patch_loaded(const LoadedObject& loaded, void* context) {
   FixedText<48> program;
   program << "/proc/" << static_cast<i64>(raw_syscall(SYS_getpid)) << "/exe";
   ObjectToPatch object{loaded.is_program ? program.c_str() : loaded.path, last_component(loaded.path), loaded.base, {}, {}};
-  if (!find_text_segment(loaded.segments, loaded.segment_count, object.text)) return;
+  if (find_text_segment(loaded.segments, loaded.segment_count, object.text) == 0) return;
   if (!key_in_memory(loaded, object.key)) return record_unpatched(object.name, object.base, ENOENT);
   const int error = patch_object(object);
   if (error == EALREADY) walk.already = true;
@@ -217,7 +217,7 @@ void object_mapped(void* address, u64 size_bytes, int fd, u64 file_offset) {
   FixedText<64> path;
   path << "/proc/" << static_cast<i64>(raw_syscall(SYS_getpid)) << "/fd/" << fd;
   ObjectToPatch object{path.c_str(), "(mapped later)", 0, {}, {}};
-  if (!find_text_segment(segments, header.e_phnum, object.text) || object.text.file_offset != file_offset ||
+  if (find_text_segment(segments, header.e_phnum, object.text) == 0 || object.text.file_offset != file_offset ||
       size_bytes + kPageBytes <= object.text.bytes)
     return;
   char target[kMaxPathBytes];

@@ -90,17 +90,17 @@ Result<Applied> apply_to(const ObjectToPatch& object, const OpenPlan& plan) {
 void set_plan_source(const PlanSource& source) { the_source = source; }
 Stats& mutable_stats() { return the_stats; }
 
-bool find_text_segment(const Elf64_Phdr* segments, u32 count, TextSegment& out) {
+unsigned find_text_segment(const Elf64_Phdr* segments, u32 count, TextSegment& out) {
   unsigned found = 0;
   for (u32 i = 0; i < count; ++i) {
     const Elf64_Phdr& s = segments[i];
     if (s.p_type != PT_LOAD || (s.p_flags & PF_X) == 0) continue;
-    ++found;
+    if (found++ != 0) continue;
     out.address = align_down(s.p_vaddr, kPageBytes);
     out.file_offset = align_down(s.p_offset, kPageBytes);
     out.bytes = align_up(s.p_vaddr + s.p_filesz, kPageBytes) - out.address;
   }
-  return found == 1;
+  return found;
 }
 
 int patch_object(const ObjectToPatch& object) {

@@ -23,8 +23,8 @@ void set_plan_source(const PlanSource& source);
 struct TextSegment {
   u64 address, file_offset, bytes; // whole pages
 };
-// False if there is not exactly one executable segment.
-bool find_text_segment(const Elf64_Phdr* segments, u32 count, TextSegment& out);
+// Returns how many executable segments there are; `out` is the first.
+unsigned find_text_segment(const Elf64_Phdr* segments, u32 count, TextSegment& out);
 
 struct ObjectToPatch {
   const char* path; // for the planner

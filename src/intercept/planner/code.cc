@@ -1,6 +1,7 @@
 #include "intercept/planner/code.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace pmemfile::intercept::planner {
 
@@ -31,7 +32,15 @@ bool is_endbr(const ZydisDecodedInstruction& in) { return in.mnemonic == ZYDIS_M
 
 } // namespace
 
-Code::Code(const ElfFile& elf) : elf_(elf), targets_(elf.text_end() - elf.text_begin()) {
+bool follows_signal_return_number(const ElfFile& elf, u64 address) {
+  static constexpr u8 kMovRax[] = {0x48, 0xc7, 0xc0, 15, 0, 0, 0}, kMovEax[] = {0xb8, 15, 0, 0, 0};
+  const u8* rax = elf.bytes(address - sizeof kMovRax, sizeof kMovRax);
+  const u8* eax = elf.bytes(address - sizeof kMovEax, sizeof kMovEax);
+  return (rax != nullptr && std::memcmp(rax, kMovRax, sizeof kMovRax) == 0) ||
+         (eax != nullptr && std::memcmp(eax, kMovEax, sizeof kMovEax) == 0);
+}
+
+Code::Code(const ElfFile& elf) : elf_(elf), targets_(elf.text_end() - elf.text_begin()), certain_(targets_.size()) {
   ZydisDecoderInit(&decoder_, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
   for (u64 address : elf.known_addresses()) add_target(address);
   u64 at = elf.text_begin();
@@ -45,14 +54,18 @@ Code::Code(const ElfFile& elf) : elf_(elf), targets_(elf.text_end() - elf.text_b
   if (at < elf.text_end()) sweep_gap(at, elf.text_end());
 }
 
+bool Code::decode_one(u64 address, u64 room, ZydisDecodedInstruction& out) const {
+  while (room != 0 && elf_.bytes(address, room) == nullptr) --room;
+  return room != 0 && ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder_, static_cast<ZydisDecoderContext*>(nullptr),
+                                                                 elf_.bytes(address, room), room, &out));
+}
+
 Code::Decoded Code::decode(u64 begin, u64 end) {
   Decoded out;
   u64 at = begin;
   while (at < end) {
     ZydisDecodedInstruction in;
-    const u8* from = elf_.bytes(at, 1);
-    const u64 room = std::min<u64>(end - at, ZYDIS_MAX_INSTRUCTION_LENGTH);
-    if (from == nullptr || !ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder_, static_cast<ZydisDecoderContext*>(nullptr), from, room, &in))) return out;
+    if (!decode_one(at, std::min<u64>(end - at, ZYDIS_MAX_INSTRUCTION_LENGTH), in)) return out;
     note_references(in, at, out);
     at += in.length;
   }
@@ -92,7 +105,7 @@ void Code::sweep_gap(u64 begin, u64 end) {
   for (u64 at = begin; at < end;) {
     ZydisDecodedInstruction in;
     const u64 room = std::min<u64>(end - at, ZYDIS_MAX_INSTRUCTION_LENGTH);
-    if (!ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder_, static_cast<ZydisDecoderContext*>(nullptr), elf_.bytes(at, 1), room, &in))) {
+    if (!decode_one(at, room, in)) {
       only_padding = false;
       break;
     }
@@ -104,11 +117,14 @@ void Code::sweep_gap(u64 begin, u64 end) {
     return;
   }
   for (u64 at = begin; at < end; ++at) {
-    const u8* from = elf_.bytes(at, 1);
-    if (end - at >= 2 && from[0] == 0x0f && from[1] == 0x05) ++unbounded_sites_;
+    const u8* from = elf_.bytes(at, 2);
+    if (end - at >= 2 && from != nullptr && from[0] == 0x0f && from[1] == 0x05) {
+      ++unbounded_sites_;
+      if (follows_signal_return_number(elf_, at)) ++unbounded_signal_returns_;
+    }
     ZydisDecodedInstruction in;
     const u64 room = std::min<u64>(end - at, ZYDIS_MAX_INSTRUCTION_LENGTH);
-    if (ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder_, static_cast<ZydisDecoderContext*>(nullptr), from, room, &in))) {
+    if (decode_one(at, room, in)) {
       if (in.raw.imm[0].is_relative != 0) add_target(at + in.length + static_cast<u64>(in.raw.imm[0].value.s));
       if (in.meta.category == ZYDIS_CATEGORY_CALL) add_target(at + in.length);
     }
@@ -133,7 +149,7 @@ void Code::add_table(u64 table, u64 base) {
     if (!distance) return;
     const u64 target = base + static_cast<u64>(static_cast<i64>(*distance));
     if (!elf_.in_text(target)) return;
-    add_target(target);
+    add_feared_target(target);
   }
 }
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstring>
 
 namespace pmemfile::intercept::planner {
 
@@ -44,6 +45,15 @@ std::optional<std::string> ElfFile::load(const char* path) {
   return std::nullopt;
 }
 
+bool ElfFile::may_contain_syscalls() const {
+  static constexpr u8 kSyscall[] = {0x0f, 0x05};
+  for (const Elf64_Phdr& s : segments_)
+    if (s.p_type == PT_LOAD && (s.p_flags & PF_X) != 0 &&
+        memmem(file_.data() + s.p_offset, s.p_filesz, kSyscall, sizeof kSyscall) != nullptr)
+      return true;
+  return false;
+}
+
 const u8* ElfFile::bytes(u64 address, u64 size) const {
   for (const Elf64_Phdr& s : segments_) {
     if (s.p_type != PT_LOAD || address < s.p_vaddr || address - s.p_vaddr >= s.p_filesz) continue;
@@ -72,17 +82,18 @@ std::optional<std::string> ElfFile::read_segments() {
     segments_.clear();
     return "damaged: a segment lies outside the file";
   }
-  unsigned executable = 0;
   for (const Elf64_Phdr& s : segments_) {
     if (s.p_type != PT_LOAD || (s.p_flags & PF_X) == 0) continue;
-    ++executable;
     if ((s.p_flags & PF_W) != 0) return "its text is writable";
     if (s.p_vaddr % kPageBytes != s.p_offset % kPageBytes) return "damaged: a segment is not aligned";
-    text_begin_ = s.p_vaddr;
-    text_end_ = s.p_vaddr + s.p_filesz;
-    text_file_offset_ = s.p_offset;
+    if (text_segments_++ == 0) {
+      text_begin_ = s.p_vaddr;
+      text_file_offset_ = s.p_offset;
+    }
+    text_begin_ = std::min(text_begin_, s.p_vaddr);
+    text_end_ = std::max(text_end_, s.p_vaddr + s.p_filesz);
   }
-  if (executable != 1) return "it has not exactly one executable segment";
+  if (text_segments_ == 0) return "it has no executable segment";
   if (text_end_ > (u64{1} << 31)) return "it is too large";
   return std::nullopt;
 }

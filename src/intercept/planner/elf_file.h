@@ -26,7 +26,11 @@ class ElfFile {
 
   const char* key() const { return key_; }
   bool fixed() const { return fixed_; }
-  // The one executable segment.
+  // False: not a byte of the text could be a system call.
+  bool may_contain_syscalls() const;
+  // From the first executable segment to the last; only where there is one can
+  // the object be patched.
+  unsigned text_segments() const { return text_segments_; }
   u64 text_begin() const { return text_begin_; }
   u64 text_end() const { return text_end_; }
   u64 text_file_offset() const { return text_file_offset_; }
@@ -72,6 +76,7 @@ class ElfFile {
   std::vector<u64> known_addresses_;
   char key_[kMaxKeyBytes] = {};
   bool fixed_ = false;
+  unsigned text_segments_ = 0;
   u64 text_begin_ = 0, text_end_ = 0, text_file_offset_ = 0, entry_ = 0;
 };
 

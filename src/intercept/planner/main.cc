@@ -109,6 +109,15 @@ bool store(const ElfFile& elf, Plan& plan, const Arguments& arguments) {
   return false;
 }
 
+// Most objects have no system calls: they are not taken apart.
+Plan plan_of(const ElfFile& elf) {
+  if (!elf.may_contain_syscalls()) return empty_plan(elf, false);
+  const Code code(elf);
+  Plan plan = make_plan(elf, code);
+  if (elf.text_segments() != 1) return empty_plan(elf, plan.header.sites_found != 0);
+  return plan;
+}
+
 bool plan_object(const char* object, const Arguments& arguments) {
   ElfFile elf;
   Plan plan;
@@ -117,10 +126,9 @@ bool plan_object(const char* object, const Arguments& arguments) {
     std::fprintf(stderr, "pmemfile-plan: %s: %s\n", object, error->c_str());
     if (elf.key()[0] == '\0') return false;
     // Remembered, or each start of a program would try again.
-    plan = refused_plan(elf);
+    plan = empty_plan(elf, true);
   } else {
-    const Code code(elf);
-    plan = make_plan(elf, code);
+    plan = plan_of(elf);
     if (arguments.verbose) print(object, plan);
   }
   if (store(elf, plan, arguments)) return !error;

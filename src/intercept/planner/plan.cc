@@ -32,7 +32,8 @@ class Planner {
     for (const CallingFunction& f : code_.calling())
       for (std::size_t i = 0; i < f.instructions.size(); ++i)
         if (f.instructions[i].is_syscall) plan_site(f, i);
-    plan_.header.left[kNoBounds] += code_.unbounded_sites();
+    plan_.header.left[kNoBounds] += code_.unbounded_sites() - code_.unbounded_signal_returns();
+    plan_.header.left[kSignalReturn] += code_.unbounded_signal_returns();
     plan_.header.sites_found += code_.unbounded_sites();
     finish();
     return std::move(plan_);
@@ -42,19 +43,9 @@ class Planner {
   void plan_site(const CallingFunction& f, std::size_t site) {
     ++plan_.header.sites_found;
     if (!f.decoded) return leave(f, site, kUndecodable);
-    if (returns_from_signal(f, site)) return leave(f, site, kSignalReturn);
+    if (follows_signal_return_number(elf_, f.instructions[site].address)) return leave(f, site, kSignalReturn);
     if (patch_before(f, site) || patch_over(f, site) || patch_short(f, site)) return;
     leave(f, site, kNoRoom);
-  }
-
-  // Unwinders and debuggers know the end of a signal handler by these bytes.
-  bool returns_from_signal(const CallingFunction& f, std::size_t site) const {
-    if (site == 0) return false;
-    const Instruction& previous = f.instructions[site - 1];
-    const u8* bytes = elf_.text(previous.address);
-    static constexpr u8 kMovRax[] = {0x48, 0xc7, 0xc0, 15, 0, 0, 0}, kMovEax[] = {0xb8, 15, 0, 0, 0};
-    return (previous.size == 7 && std::memcmp(bytes, kMovRax, 7) == 0) ||
-           (previous.size == 5 && std::memcmp(bytes, kMovEax, 5) == 0);
   }
 
   // Index of the first instruction that can move, looking back from `site`
@@ -76,7 +67,7 @@ class Planner {
   bool patch_before(const CallingFunction& f, std::size_t site) {
     const std::size_t first = gather_back(f, site, kJumpBytes);
     const u64 begin = f.instructions[first].address, site_address = f.instructions[site].address;
-    if (site_address - begin < kJumpBytes) return false;
+    if (site_address - begin < kJumpBytes || certain_target_within(begin + 1, site_address + 2)) return false;
     StubWriter stub(plan_, elf_);
     stub.begin(span(f, first, site), site_address + 2);
     stub.end_with_original(site_address);
@@ -97,7 +88,7 @@ class Planner {
       ++last;
     }
     const u64 end = f.instructions[last - 1].end();
-    if (end - begin < kJumpBytes) return false;
+    if (end - begin < kJumpBytes || certain_target_within(begin + 1, end)) return false;
     StubWriter stub(plan_, elf_);
     stub.begin(span(f, first, site), f.instructions[site].end());
     stub.end_with_copy(span(f, site + 1, last), end);
@@ -126,6 +117,14 @@ class Planner {
       note(f, site, "short", call.address, call.end());
       return true;
     }
+    return false;
+  }
+
+  // A jump into the middle of an instruction says that it is none. Feared
+  // targets are checked at the beginnings of instructions only.
+  bool certain_target_within(u64 begin, u64 end) const {
+    for (u64 at = begin; at < end; ++at)
+      if (code_.is_certain_target(at)) return true;
     return false;
   }
 
@@ -198,11 +197,11 @@ class Planner {
 
 Plan make_plan(const ElfFile& elf, const Code& code) { return Planner(elf, code).run(); }
 
-Plan refused_plan(const ElfFile& elf) {
+Plan empty_plan(const ElfFile& elf, bool refused) {
   Plan plan;
   plan.header.magic = kPlanMagic;
   plan.header.version = kPlanVersion;
-  plan.header.refused = 1;
+  plan.header.refused = refused ? 1 : 0;
   std::memcpy(plan.header.key, elf.key(), sizeof plan.header.key);
   return plan;
 }

@@ -24,7 +24,7 @@ struct Plan {
 };
 
 Plan make_plan(const ElfFile& elf, const Code& code);
-// Of an object that has a key, but cannot be planned.
-Plan refused_plan(const ElfFile& elf);
+// Of an object without sites, or of one that cannot be planned.
+Plan empty_plan(const ElfFile& elf, bool refused);
 
 } // namespace pmemfile::intercept::planner

@@ -68,6 +68,7 @@ class Cursor {
 struct Cie {
   u8 pointer_encoding = 0;
   u8 lsda_encoding = kOmit;
+  bool signal_frame = false;
   bool usable = false;
 };
 
@@ -87,7 +88,8 @@ Cie read_cie(const ElfFile& elf, u64 at, u64 end) {
   if (augmentation[0] == 'z') c.uleb();
   for (unsigned i = 0; i < length; ++i) {
     switch (augmentation[i]) {
-      case 'z': case 'S': case 'B': break;
+      case 'z': case 'B': break;
+      case 'S': cie.signal_frame = true; break;
       case 'R': cie.pointer_encoding = c.take<u8>(); break;
       case 'L': cie.lsda_encoding = c.take<u8>(); break;
       case 'P': {
@@ -151,6 +153,9 @@ bool ElfFile::read_unwind_section(u64 eh_frame, u64 count) {
     const u64 lsda = c.pointer(cie.lsda_encoding);
     if (c.failed()) return false;
     add_known(begin);
+    // The return from a signal handler; its bounds begin a byte early, for the
+    // sake of unwinders, and so are no bounds of instructions.
+    if (cie.signal_frame) continue;
     if (in_text(begin) && range != 0 && range <= text_end_ - begin) functions_.push_back({begin, begin + range});
     if (lsda != 0) read_landing_pads(lsda, begin);
   }
