@@ -1,0 +1,380 @@
+// flock(2), POSIX record locks and OFD locks: conflicts, waiting, deadlock, splitting and merging of ranges.
+//
+// A lock's holder may be dead: who is in its way asks the kernel, buries the holder and looks again.
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "vfs/open_files.h"
+
+namespace pmemfile::vfs {
+namespace {
+
+using shm::FileLock;
+using shm::FileLockKind;
+using shm::OpenDescription;
+using shm::Process;
+using shm::ProcessRef;
+using shm::Vnode;
+using shm::VTx;
+
+struct Request {
+  FileLockKind kind{};
+  u64 owner = 0;
+  bool unlock = false, exclusive = false;
+  u64 start = 0, last = shm::kWholeFile; // both included
+};
+
+bool is_record(FileLockKind kind) { return kind != FileLockKind::kFlock; }
+FileLockKind kind_of(const FileLock& lock) { return static_cast<FileLockKind>(lock.shape & shm::kLockKindMask); }
+bool exclusive(const FileLock& lock) { return (lock.shape & shm::kLockExclusive) != 0; }
+bool owned(const FileLock& lock, const Request& r) { return kind_of(lock) == r.kind && lock.owner == r.owner; }
+bool overlaps(const FileLock& lock, u64 start, u64 last) { return lock.start <= last && start <= lock.last; }
+// Do the ranges overlap or follow one upon the other?
+bool touches(const FileLock& lock, u64 start, u64 last) {
+  return (lock.last == shm::kWholeFile || start <= lock.last + 1) && (last == shm::kWholeFile || lock.start <= last + 1);
+}
+
+// The list of one vnode; open_key is held. Bounded, whatever stands in V.
+template <class Body>
+void each_lock(const shm::Segment& v, const Vnode& vnode, Body&& body) {
+  u64 next = vnode.locks;
+  for (u64 steps = 0; next != 0 && steps < v.header->file_lock_count; ++steps) {
+    FileLock* lock = shm::file_lock_at(v, next - 1);
+    if (lock == nullptr) return;
+    next = lock->next_plus_1;
+    body(*lock);
+  }
+}
+
+// The conflicting lock that begins first; null: none.
+FileLock* find_conflict(const shm::Segment& v, const Vnode& vnode, const Request& r) {
+  FileLock* found = nullptr;
+  each_lock(v, vnode, [&](FileLock& lock) {
+    if (is_record(kind_of(lock)) != is_record(r.kind) || owned(lock, r)) return;
+    if (!(exclusive(lock) || r.exclusive) || !overlaps(lock, r.start, r.last)) return;
+    if (found == nullptr || lock.start < found->start) found = &lock;
+  });
+  return found;
+}
+
+// ---- Changing the list --------------------------------------------------------------------------------------------
+
+Result<FileLock*> claim_lock(shm::Segment& v, VTx& tx) {
+  u32& hint = shm::slot_hints(v, tx.slot()).file_lock;
+  u64 count = v.header->file_lock_count, index = hint < count ? hint : 0;
+  for (u64 i = 0; i < count; ++i) {
+    FileLock* lock = shm::file_lock_at(v, index);
+    if (tx.claim(lock->in_use, 1)) {
+      hint = static_cast<u32>(index + 1);
+      return lock;
+    }
+    index = index + 1 == count ? 0 : index + 1;
+  }
+  return Error(ENOLCK);
+}
+
+u64 number_of(const shm::Segment& v, const FileLock& lock) { return static_cast<u64>(&lock - shm::file_lock_at(v, 0)) + 1; }
+
+void fill(FileLock& lock, const Request& r, u64 start, u64 last, u64 holder, u64 next) {
+  store_relaxed(lock.start, start);
+  store_relaxed(lock.last, last);
+  store_relaxed(lock.owner, r.owner);
+  store_relaxed(lock.holder, holder);
+  store_relaxed(lock.shape, static_cast<u64>(r.kind) | (r.exclusive ? shm::kLockExclusive : 0));
+  store_relaxed(lock.next_plus_1, next);
+}
+
+// The range that a new lock has together with those of its kind that it overlaps or touches.
+void merge_range(const shm::Segment& v, const Vnode& vnode, Request& r) {
+  for (u64 round = 0; round < v.header->file_lock_count; ++round) {
+    u64 start = r.start, last = r.last;
+    each_lock(v, vnode, [&](FileLock& lock) {
+      if (!owned(lock, r) || exclusive(lock) != r.exclusive || !touches(lock, r.start, r.last)) return;
+      r.start = min_of(r.start, lock.start);
+      r.last = max_of(r.last, lock.last);
+    });
+    if (start == r.start && last == r.last) return;
+  }
+}
+
+// Cuts [start, last] out of one's own other locks; `keep` is the new one. Every step is whole; the stripe is held
+// until the last, and a process that dies in between loses its locks anyway.
+void cut_out(shm::Segment& v, VTx& tx, Vnode& vnode, const Request& r, const FileLock* keep) {
+  u64* link = &vnode.locks;
+  for (u64 steps = 0; *link != 0 && steps < v.header->file_lock_count; ++steps) {
+    FileLock* lock = shm::file_lock_at(v, *link - 1);
+    if (lock == nullptr) return;
+    if (lock == keep || !owned(*lock, r) || !overlaps(*lock, r.start, r.last)) {
+      link = &lock->next_plus_1;
+      continue;
+    }
+    if (lock->start < r.start) {
+      tx.store(lock->last, r.start - 1);
+    } else if (lock->last > r.last) {
+      tx.store(lock->start, r.last + 1);
+    } else {
+      tx.store(*link, lock->next_plus_1);
+      tx.store(lock->in_use, 0);
+      tx.commit();
+      continue; // `link` names the next one now
+    }
+    tx.commit();
+    link = &lock->next_plus_1;
+  }
+}
+
+// No conflict: the owner's locks in the range become what the request says. ENOLCK leaves everything as it was: whatever
+// needs room comes first.
+Result<void> apply(shm::Segment& v, VTx& tx, Vnode& vnode, Request r, u64 holder) {
+  FileLock* around = nullptr; // one's own lock that reaches beyond the range at both ends
+  bool done = false;
+  each_lock(v, vnode, [&](FileLock& lock) {
+    if (!owned(lock, r)) return;
+    if (!r.unlock && exclusive(lock) == r.exclusive && lock.start <= r.start && lock.last >= r.last) done = true;
+    if (lock.start < r.start && lock.last > r.last) around = &lock;
+  });
+  if (done) return {};
+  u64 head = vnode.locks;
+  if (around != nullptr) {
+    FileLock* rest = TRY(claim_lock(v, tx));
+    Request other = r;
+    other.exclusive = exclusive(*around);
+    fill(*rest, other, r.last + 1, around->last, around->holder, head);
+    tx.store(around->last, r.start - 1);
+    head = number_of(v, *rest);
+  }
+  FileLock* fresh = nullptr;
+  if (!r.unlock) {
+    fresh = TRY(claim_lock(v, tx)); // on failure the claim above goes with the operation
+    merge_range(v, vnode, r);
+    fill(*fresh, r, r.start, r.last, holder, head);
+    head = number_of(v, *fresh);
+  }
+  tx.store(vnode.locks, head);
+  tx.commit();
+  cut_out(v, tx, vnode, r, fresh);
+  return {};
+}
+
+// ---- Waiting --------------------------------------------------------------------------------------------------------
+
+// Would waiting for `holder` close a circle of processes that wait for each other's record locks? As deep as Linux looks.
+bool would_deadlock(const shm::Segment& v, ProcessRef holder) {
+  constexpr unsigned kMaxDepth = 10;
+  for (unsigned depth = 0; depth < kMaxDepth; ++depth) {
+    if (holder == v.self) return true;
+    Process* entry = shm::find_process(v, holder);
+    if (entry == nullptr || load_acquire(entry->generation) != holder.generation) return false;
+    u64 next = load_acquire(entry->waits_for);
+    if (next == 0) return false;
+    holder = shm::unpack_process(next);
+  }
+  return false;
+}
+
+void set_waits_for(const shm::Segment& v, u64 holder) {
+  if (Process* self = shm::find_process(v, v.self)) store_full(self->waits_for, holder);
+}
+
+// True if the lock's holder was dead and what it had is gone now, or may be.
+bool bury_holder(Pool& pool, ProcessRef holder, FileLockKind kind) {
+  const shm::Segment& v = open_tables(pool);
+  if (holder == v.self || shm::process_alive(v, v.fd, holder)) return false;
+  Process* entry = shm::find_process(v, holder);
+  bool known = entry != nullptr && load_acquire(entry->generation) == holder.generation;
+  if (known) bury(pool, holder);
+  // Of a description that the dead holder shared with children: they may be dead as well.
+  if (kind != FileLockKind::kPosix) bury_all_dead(pool);
+  return known;
+}
+
+struct Obstacle {
+  Vnode* vnode = nullptr;
+  u32 changes = 0;
+  ProcessRef holder;
+  FileLockKind kind{};
+};
+
+bool interrupted(const Task& task) { return task.interrupted != nullptr && *task.interrupted != 0; }
+
+// Sleeps until some lock of the inode goes; EINTR by a signal.
+Result<void> wait_for_change(Task& task, Obstacle& obstacle) {
+  for (;;) {
+    if (interrupted(task)) return Error(EINTR);
+    store_full(obstacle.vnode->lock_waiters, 1u);
+    int woken = shm::futex_wait(obstacle.vnode->lock_changes, obstacle.changes, shm::kLivenessCheckNs);
+    if (woken == EINTR && task.interrupted == nullptr) return Error(EINTR);
+    if (load_acquire(obstacle.vnode->lock_changes) != obstacle.changes) return {};
+    if (woken == ETIMEDOUT && bury_holder(*task.pool, obstacle.holder, obstacle.kind)) return {};
+  }
+}
+
+// One attempt: applied, or EAGAIN with what stood in the way. EBADF: the description was closed meanwhile.
+Result<void> attempt(Pool& pool, OpenDescription& description, const Request& r, Obstacle* obstacle) {
+  shm::Segment& v = open_tables(pool);
+  Ino ino{load_acquire(description.ino)};
+  VTx tx(v, pool.store().waiter, slot_hint(v));
+  tx.lock(shm::open_key(v, ino));
+  Vnode* vnode = shm::vnode_at(v, description.vnode);
+  if (description.refs == 0 || description.ino != raw(ino) || vnode == nullptr) return Error(EBADF);
+  // As Linux: converting an flock gives the old one up first.
+  bool convert = r.kind == FileLockKind::kFlock && !r.unlock;
+  bool dropped = false;
+  if (convert) {
+    bool same = false;
+    each_lock(v, *vnode, [&](FileLock& lock) { same = same || (owned(lock, r) && exclusive(lock) == r.exclusive); });
+    if (same) return {};
+    dropped = drop_locks(v, tx, *vnode, r.kind, r.owner);
+  }
+  FileLock* conflict = r.unlock ? nullptr : find_conflict(v, *vnode, r);
+  if (conflict != nullptr) {
+    obstacle->vnode = vnode;
+    obstacle->changes = load_acquire(vnode->lock_changes) + (dropped ? 1 : 0);
+    obstacle->holder = shm::unpack_process(conflict->holder);
+    obstacle->kind = kind_of(*conflict);
+    if (dropped) wake_lock_waiters(*vnode);
+    return Error(EAGAIN);
+  }
+  TRY(apply(v, tx, *vnode, r, pack(v.self)));
+  if (load_relaxed(vnode->lock_waiters) != 0) wake_lock_waiters(*vnode);
+  return {};
+}
+
+Result<void> set_lock(Task& task, OpenDescription& description, const Request& r, bool wait) {
+  Pool& pool = *task.pool;
+  const shm::Segment& v = open_tables(pool);
+  bool posix = r.kind == FileLockKind::kPosix;
+  for (;;) {
+    Obstacle obstacle;
+    auto result = attempt(pool, description, r, &obstacle);
+    if (result.error() != EAGAIN) return result;
+    if (!wait) {
+      // The dead hold nothing: but only the kernel knows who is dead.
+      if (!bury_holder(pool, obstacle.holder, obstacle.kind)) {
+        if (obstacle.kind == FileLockKind::kPosix) return result;
+        Obstacle again;
+        return attempt(pool, description, r, &again);
+      }
+      continue;
+    }
+    if (posix && obstacle.kind == FileLockKind::kPosix) {
+      set_waits_for(v, pack(obstacle.holder));
+      if (would_deadlock(v, obstacle.holder)) {
+        set_waits_for(v, 0);
+        return Error(EDEADLK);
+      }
+    }
+    auto waited = wait_for_change(task, obstacle);
+    if (posix) set_waits_for(v, 0);
+    TRY(waited);
+  }
+}
+
+// ---- struct flock ---------------------------------------------------------------------------------------------------
+
+Result<void> range_of(Task& task, const OpenDescription& description, const struct flock& lock, Request* r) {
+  i64 base = 0, start, last;
+  if (lock.l_whence == SEEK_CUR)
+    base = static_cast<i64>(load_relaxed(description.offset));
+  else if (lock.l_whence == SEEK_END)
+    base = static_cast<i64>(TRY(inode::read(task.pool->store(), Ino{description.ino})).size);
+  else if (lock.l_whence != SEEK_SET)
+    return Error(EINVAL);
+  if (__builtin_add_overflow(base, static_cast<i64>(lock.l_start), &start)) return Error(EOVERFLOW);
+  if (start < 0) return Error(EINVAL);
+  if (lock.l_len > 0) {
+    if (__builtin_add_overflow(start, static_cast<i64>(lock.l_len) - 1, &last)) return Error(EOVERFLOW);
+  } else if (lock.l_len < 0) {
+    if (start + lock.l_len < 0) return Error(EINVAL);
+    last = start - 1;
+    start += lock.l_len;
+  } else {
+    last = static_cast<i64>(shm::kWholeFile);
+  }
+  r->start = static_cast<u64>(start);
+  r->last = static_cast<u64>(last);
+  return {};
+}
+
+Result<void> get_lock(Task& task, OpenDescription& description, const Request& r, struct flock* lock) {
+  Pool& pool = *task.pool;
+  shm::Segment& v = open_tables(pool);
+  for (unsigned round = 0; round < 2; ++round) {
+    FileLock found{};
+    {
+      Ino ino{load_acquire(description.ino)};
+      VTx tx(v, pool.store().waiter, slot_hint(v));
+      tx.lock(shm::open_key(v, ino));
+      Vnode* vnode = shm::vnode_at(v, description.vnode);
+      if (description.refs == 0 || description.ino != raw(ino) || vnode == nullptr) return Error(EBADF);
+      if (FileLock* conflict = find_conflict(v, *vnode, r)) found = *conflict;
+    }
+    if (found.in_use == 0) {
+      lock->l_type = F_UNLCK;
+      return {};
+    }
+    ProcessRef holder = shm::unpack_process(found.holder);
+    if (round == 0 && bury_holder(pool, holder, kind_of(found))) continue;
+    Process* entry = shm::find_process(v, holder);
+    lock->l_type = exclusive(found) ? F_WRLCK : F_RDLCK;
+    lock->l_whence = SEEK_SET;
+    lock->l_start = static_cast<off_t>(found.start);
+    lock->l_len = found.last == shm::kWholeFile ? 0 : static_cast<off_t>(found.last - found.start + 1);
+    lock->l_pid = kind_of(found) == FileLockKind::kOfd || entry == nullptr ? -1 : entry->pid;
+    return {};
+  }
+  return {};
+}
+
+Result<OpenDescription*> lockable(Task& task, Description number) {
+  OpenDescription* found = find_description(*task.pool, number);
+  if (found == nullptr || (found->flags & O_PATH) != 0) return Error(EBADF);
+  // Others would not see the lock of a process that may only read V.
+  if (PoolInternals::private_tables(*task.pool).base != nullptr) return Error(ENOLCK);
+  return found;
+}
+
+} // namespace
+
+Result<void> flock_file(Task& task, Description number, int operation) {
+  OpenDescription& description = *TRY(lockable(task, number));
+  Request r{.kind = FileLockKind::kFlock, .owner = static_cast<u64>(number) + 1};
+  switch (operation & ~LOCK_NB) {
+    case LOCK_SH: break;
+    case LOCK_EX: r.exclusive = true; break;
+    case LOCK_UN: r.unlock = true; break;
+    default: return Error(EINVAL);
+  }
+  return set_lock(task, description, r, (operation & LOCK_NB) == 0);
+}
+
+Result<void> record_lock(Task& task, Description number, int command, struct flock* lock) {
+  OpenDescription& description = *TRY(lockable(task, number));
+  bool ofd = command == F_OFD_GETLK || command == F_OFD_SETLK || command == F_OFD_SETLKW;
+  bool get = command == F_GETLK || command == F_OFD_GETLK;
+  bool wait = command == F_SETLKW || command == F_OFD_SETLKW;
+  if (!ofd && !get && !wait && command != F_SETLK) return Error(EINVAL);
+  if (ofd && lock->l_pid != 0) return Error(EINVAL);
+  Request r{.kind = ofd ? FileLockKind::kOfd : FileLockKind::kPosix,
+            .owner = ofd ? static_cast<u64>(number) + 1 : pack(open_tables(*task.pool).self)};
+  TRY(range_of(task, description, *lock, &r));
+  u32 access = description.flags & O_ACCMODE;
+  switch (lock->l_type) {
+    case F_RDLCK:
+      if (!get && access == O_WRONLY) return Error(EBADF);
+      break;
+    case F_WRLCK:
+      r.exclusive = true;
+      if (!get && access == O_RDONLY) return Error(EBADF);
+      break;
+    case F_UNLCK:
+      if (get) return Error(EINVAL);
+      r.unlock = true;
+      break;
+    default: return Error(EINVAL);
+  }
+  return get ? get_lock(task, description, r, lock) : set_lock(task, description, r, wait);
+}
+
+} // namespace pmemfile::vfs
