@@ -42,7 +42,16 @@ bench: ## the benchmark against tmpfs (bench/run)
 lint: ## layering, exports, needed libraries, banned calls, links
 	python3 tests/lint/lint.py --build $(BUILD)
 
+explore: build ## the long exploration of crash states (docs/crash-testing.md)
+	cmake --build $(BUILD) --target crash_long
+
+install-check: build ## installs, moves, and uses what is installed
+	$(CTEST) --test-dir $(BUILD) -L install
+
+chroot: ## ./quickstart and ./test in a bare Debian 12 (as root)
+	scripts/bare-chroot
+
 format: ## clang-format over the sources
 	git ls-files '*.cc' '*.h' | xargs clang-format -i
 
-.PHONY: help build debug test test-quick nightly asan ubsan tsan apps bench lint format
+.PHONY: help build debug test test-quick nightly asan ubsan tsan apps bench lint explore install-check chroot format

@@ -80,6 +80,8 @@ def main():
         three = compile_library(work, "three.o", "void* malloc(unsigned long); void* three(void) { return malloc(3); }", "-c")
         expect("calls among rooms pass", not list(lint.check_calls({"dir": [one], "base": [two]})), "")
         expect("a call of libc is found", any("malloc" in p for p in lint.check_calls({"dir": [one, two, three]})), "")
+        expect("also while rooms are missing", list(lint.check_calls({"dir": [one, three]}, lint.libc_symbols())), "")
+        expect("but not a room's call", not list(lint.check_calls({"dir": [one]}, lint.libc_symbols())), "")
         expect("unless it is allowed", not list(lint.check_calls({"api": [two, three]})), "")
     print("ok" if not failures else f"{len(failures)} failures")
     return 1 if failures else 0
