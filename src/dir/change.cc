@@ -25,6 +25,7 @@ Result<BlockNo> lock_leaf(Tx& tx, Ino dir, u64 key) {
       if (raw(leaf) == 0) break;
       // The stripe of a leaf that is not ours any more cannot be given back alone: start over without it.
       if (raw(locked) != 0 && leaf != locked) return Error(journal::kRetryTx);
+      prefetch_tags(store, leaf);
       TRY(tx.lock(leaf_stripe(store, leaf)));
       if (shape.valid()) return leaf;
       locked = leaf;

@@ -61,7 +61,7 @@ Result<void> replace(journal::Tx& tx, const Slot& slot, Ino ino, u8 type);
 
 // For rmdir and rename: proves in the Tx that the directory is empty and keeps it so until the Tx ends: the caller
 // holds the directory's inode stripe; locks its leaves. ENOTEMPTY. Call shrink first: it frees empty leaves of a
-// directory that once was large, so that few locks suffice; kRecordFull if more than eight empty leaves have come
+// directory that once was large, so that few locks suffice; kRecordFull if more than four empty leaves have come
 // into being again: call shrink, then run the operation again. shrink stops at the first leaf that is not empty.
 Result<void> lock_empty(journal::Tx& tx, Ino dir);
 Result<void> shrink(journal::Store& store, Ino dir);

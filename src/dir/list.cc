@@ -52,7 +52,10 @@ Result<void> collect(const View& view, Ino dir, const Place& place, u64 cursor, 
   u64 first = place.first_key(cursor), end = first + place.span();
   batch.found = batch.count = 0;
   batch.next = end;
-  for (u64 entries = load_tags(view, leaf).entries(); entries != 0; entries &= entries - 1) {
+  u64 used_cells = load_tags(view, leaf).entries();
+  for (u64 entries = used_cells; entries != 0; entries &= entries - 1)
+    __builtin_prefetch(view.store().medium.at(cell_line(leaf, static_cast<unsigned>(__builtin_ctzll(entries)))));
+  for (u64 entries = used_cells; entries != 0; entries &= entries - 1) {
     unsigned cell = static_cast<unsigned>(__builtin_ctzll(entries));
     u64 key = view.load(cell_line(leaf, cell));
     if (key < first || key >= end) return Error(kErrnoCorrupt);

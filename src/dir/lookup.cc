@@ -21,6 +21,7 @@ Result<T> read_leaf_of(Store& store, Ino dir, u64 key, LookupProof& proof, Body&
       if (!directory.ok()) return Error(directory.error());
       return Error(place.ok() ? ENOENT : place.error());
     }
+    prefetch_tags(store, block);
     shm::LockKey stripe = leaf_stripe(store, block);
     Reader leaf(store, stripe);
     Result<T> result = body(leaf.view(), block);

@@ -9,6 +9,9 @@ namespace {
 constexpr unsigned kLeavesPerStep = 8;
 static_assert(1 + 2 * kLeavesPerStep <= shm::kMaxHeldLocks);
 
+// Empty leaves that may be locked to prove a directory empty; the caller of lock_empty holds many other stripes.
+constexpr unsigned kMaxEmptyLeaves = 4;
+
 enum class Step : u8 { kMore, kEmpty, kEntries };
 
 bool is_empty_pointer(u64 pointer) { return pointer == 0 || layout::trie_kind(pointer) == layout::kTrieEmpty; }
@@ -141,7 +144,7 @@ Result<void> lock_empty(Tx& tx, Ino dir) {
   unsigned leaves = 0;
   TRY(for_each_leaf(tx.view(), dir, [&](BlockNo leaf) -> Result<void> {
     if (!seen_empty(store, leaf)) return Error(ENOTEMPTY);
-    if (++leaves > kLeavesPerStep) return Error(journal::kRecordFull);
+    if (++leaves > kMaxEmptyLeaves) return Error(journal::kRecordFull);
     return {};
   }));
   return for_each_leaf(tx.view(), dir, [&](BlockNo leaf) -> Result<void> {
