@@ -1,8 +1,10 @@
 // Changing attributes: chmod, chown, utimensat, truncate.
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <time.h>
 
 #include "vfs/change.h"
+#include "vfs/open_files.h"
 
 namespace pmemfile::vfs {
 namespace {
@@ -126,25 +128,40 @@ Result<void> utimens_at(Task& task, At at, Follow follow, bool allow_empty, cons
   });
 }
 
-Result<void> truncate_at(Task& task, At at, u64 size) {
-  Store& store = task.pool->store();
-  inode::Attr attr = TRY(resolve(task, at, Follow::kYes));
-  if (is_dir(attr.mode)) return Error(EISDIR);
-  if (!is_regular(attr.mode)) return Error(EINVAL);
-  TRY(check_writable(store));
-  if (!may_access(*task.credentials, attr, kWrite)) return Error(EACCES);
-  if (size > layout::kMaxFileBytes) return Error(EFBIG);
-  u32 dropped = dropped_bits(task, attr);
-  if (dropped != 0 && (task.credentials->capabilities & kCapFsetid) == 0) {
-    TRY(change_inode(task, At{attr.ino, {}}, Follow::kYes, true, [&](Tx& tx, inode::Attr& now) -> Result<void> {
-      now.mode &= ~dropped;
-      inode::store_mode(tx, now);
-      return {};
-    }));
+namespace {
+
+// Private handles at the upper end are for calls that keep a file open for a moment.
+constexpr u32 kPassingHandles = 64;
+constexpr u32 kFirstPassingHandle = kFirstPrivateHandle + (1u << shm::kHandleTableBits) - kPassingHandles;
+
+// Opens `attr` under a handle nobody uses; whoever finds the first taken takes the next.
+Result<u32> open_in_passing(Task& task, const inode::Attr& attr, u32& handle) {
+  for (u32 i = 0; i < kPassingHandles * 1000; ++i) {
+    handle = kFirstPassingHandle + i % kPassingHandles;
+    Result<u32> opened = make_description(*task.pool, attr, O_WRONLY, handle);
+    if (opened.error() != EBUSY) return opened;
   }
-  Result<void> result = data::truncate(store, attr.ino, size, is_mapped(*task.pool, attr.ino));
-  if (result.error() == ESTALE) return Error(ENOENT);
-  return result;
+  return Error(ENFILE);
+}
+
+} // namespace
+
+// Opens the file in passing, so that it is this file and no later user of its inode number that is cut.
+Result<void> truncate_at(Task& task, At at, u64 size) {
+  for (unsigned i = 0; i < kMaxRestarts; ++i) {
+    inode::Attr attr = TRY(resolve(task, at, Follow::kYes));
+    if (is_dir(attr.mode)) return Error(EISDIR);
+    if (!is_regular(attr.mode)) return Error(EINVAL);
+    TRY(check_writable(task.pool->store()));
+    if (!may_access(*task.credentials, attr, kWrite)) return Error(EACCES);
+    u32 handle = 0;
+    Result<u32> opened = open_in_passing(task, attr, handle);
+    if (opened.error() == ESTALE) continue;
+    Result<void> result = truncate_open(task, Description{TRY(opened)}, size);
+    (void)close_handle(*task.pool, handle);
+    return result;
+  }
+  return Error(ENOENT);
 }
 
 } // namespace pmemfile::vfs
