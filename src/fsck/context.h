@@ -118,8 +118,8 @@ void note_entry(Context& context, u64 dir, u64 place, u64 key, u64 ino, unsigned
 u64 check_map(Context& context, const Inode& inode);
 void check_symlink(Context& context, const Inode& inode);
 void check_xattr(Context& context, const Inode& inode);
-// trie.cc: returns the blocks owned.
-u64 check_directory(Context& context, const Inode& inode);
+// trie.cc, leaf.cc
+void check_directory(Context& context, const Inode& inode);
 void check_leaf(Context& context, const Inode& dir, u64 block, unsigned level, u64 first_key, u64 last_key);
 // relations.cc
 void check_orphans(Context& context);

@@ -39,8 +39,9 @@ bool choose_state(Context& context, const Copies& copies) {
     context.find(Code::F0105, layout::kStateOffset, 0, 0, 0);
     return false;
   }
+  layout::State never_written{};
   for (unsigned i = 0; i < 2; ++i)
-    if (!copies.state_valid[i])
+    if (!copies.state_valid[i] && std::memcmp(&copies.state[i], &never_written, sizeof never_written) != 0)
       context.find(Code::F0104, i * layout::kBlockBytes + layout::kStateOffset, 0, copies.state[i].crc,
                    layout::struct_crc(copies.state[i]));
   unsigned chosen = copies.state_valid[0] ? 0 : 1;

@@ -13,12 +13,11 @@ class TrieWalk {
  public:
   TrieWalk(Context& context, const Inode& dir) : context_(context), dir_(dir) {}
 
-  u64 walk() {
+  void walk() {
     u64 place = dir_.offset() + layout::inode_map_word(0);
     u64 root = dir_.map(0);
     if (root != 0) visit(root, 0, 0, place, true);
     while (depth_ != 0) step();
-    return owned_;
   }
 
  private:
@@ -78,7 +77,6 @@ class TrieWalk {
     }
     if (kind == layout::kTrieEmpty) return;
     if (!context_.claim(block, Owner::kMeta, place, dir_.ino, Code::F0602)) return;
-    ++owned_;
     if (kind == layout::kTrieLeaf) {
       u64 keys = root ? u64{1} << layout::kKeyBits
                       : keys_of_index(level) << (layout::kTrieBits - depth);
@@ -114,11 +112,10 @@ class TrieWalk {
   const Inode& dir_;
   std::vector<Level> stack_{layout::kTrieLevels};
   unsigned depth_ = 0;
-  u64 owned_ = 0;
 };
 
 } // namespace
 
-u64 check_directory(Context& context, const Inode& inode) { return TrieWalk(context, inode).walk(); }
+void check_directory(Context& context, const Inode& inode) { TrieWalk(context, inode).walk(); }
 
 } // namespace pmemfile::fsck
