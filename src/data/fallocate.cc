@@ -118,7 +118,7 @@ Result<void> punch(journal::Store& store, Ino ino, u64 offset, u64 end, bool pin
   } else {
     TRY(zero_contents(store, ino, offset, first));
     TRY(zero_contents(store, ino, last, end));
-    TRY(free_range(store, ino, first, last));
+    TRY(free_range(store, ino, first / kBlock, last / kBlock));
   }
   return finish_change(store, ino, 0);
 }
