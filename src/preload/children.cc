@@ -1,0 +1,249 @@
+#include "preload/children.h"
+
+#include <linux/sched.h>
+#include <sys/mman.h>
+
+#include "preload/descriptors.h"
+#include "preload/exec.h"
+#include "preload/handlers.h"
+#include "preload/maps.h"
+#include "vfs/repair.h"
+
+namespace pmemfile::preload {
+
+// A clone of this thread that is under way: made before the system call, given up when the parent goes on.
+struct ChildRun {
+  ChildRun* outer;
+  u64 stack_pointer; // of the parent at the call
+  intercept::CloneKind kind;
+  bool locked;
+  vfs::Pool::ChildTicket tickets[kMaxMounts];
+  char* exec_room; // what the child's exec left mapped in our memory
+  u64 exec_room_bytes;
+  Process process; // of a child that runs in our memory
+};
+
+namespace {
+
+u32 g_threads = 1;
+
+intercept::CloneKind kind_of(u64 flags) {
+  if ((flags & CLONE_THREAD) != 0) return intercept::CloneKind::Thread;
+  if ((flags & CLONE_VM) == 0) return intercept::CloneKind::Fork;
+  return (flags & CLONE_VFORK) != 0 ? intercept::CloneKind::VforkLike : intercept::CloneKind::SharedMemory;
+}
+
+void free_run(ChildRun* run) {
+  if (run->exec_room != nullptr) raw_syscall(SYS_munmap, as_arg(run->exec_room), static_cast<long>(run->exec_room_bytes));
+  if (run->process.fds != nullptr) raw_syscall(SYS_munmap, as_arg(run->process.fds), kMaxDescriptors * sizeof(u64));
+  raw_syscall(SYS_munmap, as_arg(run), sizeof(ChildRun));
+}
+
+// The parent's side is over: `alive` says whether there is a child.
+void end_run(ChildRun* run, bool alive) {
+  Process& process = current_process();
+  for (u32 i = 0; i < g_mount_count; ++i) {
+    if (run->process.pools[i] != nullptr) process.pools[i]->drop_child_view(run->process.pools[i]);
+    if (run->tickets[i].ref == shm::ProcessRef{}) continue;
+    if (alive)
+      process.pools[i]->parent_after_fork(run->tickets[i]);
+    else
+      process.pools[i]->cancel_child(run->tickets[i]);
+    if (run->tickets[i].token_fd >= 0) unhide_descriptor(process, run->tickets[i].token_fd);
+  }
+  if (run->locked) unlock_process(process);
+  free_run(run);
+}
+
+// A private copy of the descriptor table and all else for a child in our memory.
+long copy_process(ChildRun* run, Process& from) {
+  Process& copy = run->process;
+  copy = from;
+  copy.fds = nullptr;
+  for (auto& pool : copy.pools) pool = nullptr;
+  copy.lock = 0;
+  copy.is_child_view = true;
+  if (!make_descriptor_table(copy)) return -ENOMEM;
+  memcpy(copy.fds, from.fds, from.fd_end * sizeof(u64));
+  if (copy.credentials.groups == from.groups) copy.credentials.groups = copy.groups;
+  for (u32 i = 0; i < g_mount_count; ++i) {
+    Result<vfs::Pool*> view = from.pools[i]->view_as_child(run->tickets[i]);
+    if (!view.ok()) return -view.error();
+    copy.pools[i] = view.value();
+  }
+  return 0;
+}
+
+long begin_run(Call& call, intercept::CloneKind kind) {
+  Process& process = call.process;
+  long room = raw_syscall(SYS_mmap, 0, sizeof(ChildRun), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (is_syscall_error(room)) return room;
+  auto* run = reinterpret_cast<ChildRun*>(room);
+  run->stack_pointer = call.frame.rsp();
+  run->kind = kind;
+  for (u32 i = 0; i < g_mount_count; ++i) {
+    Result<vfs::Pool::ChildTicket> ticket = process.pools[i]->prepare_child();
+    if (!ticket.ok()) {
+      end_run(run, false);
+      return -ticket.error();
+    }
+    run->tickets[i] = ticket.value();
+    if (ticket.value().token_fd >= 0) hide_descriptor(process, ticket.value().token_fd);
+  }
+  if (kind != intercept::CloneKind::Fork) {
+    long error = copy_process(run, process);
+    if (error != 0) {
+      end_run(run, false);
+      return error;
+    }
+  } else {
+    // The table must be whole in the child's copy of the memory.
+    lock_process(process);
+    run->locked = true;
+  }
+  run->outer = call.block.children;
+  call.block.children = run;
+  return 0;
+}
+
+struct EventCall {
+  intercept::Frame* frame;
+  intercept::CloneKind kind;
+  long result;
+};
+
+long parent_event(void* argument) {
+  auto* event = static_cast<EventCall*>(argument);
+  ThreadBlock& block = *t_thread.block;
+  // Runs of a child that was killed inside its own clone lie on top.
+  while (block.children != nullptr) {
+    ChildRun* run = block.children;
+    bool mine = run->stack_pointer == event->frame->rsp();
+    block.children = run->outer;
+    if (run->kind != intercept::CloneKind::Fork && mine) t_thread.process = nullptr;
+    if (run->outer != nullptr && mine && run->outer->kind != intercept::CloneKind::Fork) t_thread.process = &run->outer->process;
+    end_run(run, mine && event->result > 0);
+    if (mine) break;
+  }
+  return 0;
+}
+
+long child_event(void* argument) {
+  auto* event = static_cast<EventCall*>(argument);
+  ThreadBlock& block = *t_thread.block;
+  ChildRun* run = block.children;
+  if (run == nullptr) return 0;
+  if (event->kind != intercept::CloneKind::Fork) {
+    t_thread.process = &run->process;
+    return 0;
+  }
+  // A copy of the memory: this thread is the only one.
+  Process& process = current_process();
+  g_threads = 1;
+  t_thread.tid = 0;
+  reset_map_lock();
+  for (u32 i = 0; i < g_mount_count; ++i) {
+    int old_token = process.pools[i]->token_fd();
+    process.pools[i]->become_child(run->tickets[i]);
+    unhide_descriptor(process, old_token);
+    hide_descriptor(process, process.pools[i]->token_fd());
+    hide_descriptor(process, process.pools[i]->pool_fd());
+    hide_descriptor(process, process.pools[i]->segment_fd());
+  }
+  unlock_process(process);
+  block.children = nullptr;
+  block.pending_count = 0;
+  free_run(run);
+  return 0;
+}
+
+void run_event(long (*event)(void*), EventCall& call) {
+  ThreadBlock* block = t_thread.block;
+  if (block == nullptr) return;
+  t_thread.in_call = 1;
+  pmemfile_preload_on_stack(event, &call, block->stack + sizeof block->stack);
+  t_thread.in_call = 0;
+}
+
+void on_parent(intercept::Frame& frame, intercept::CloneKind kind, u64, long result) {
+  if (kind == intercept::CloneKind::Thread) {
+    if (result < 0) fetch_add(g_threads, ~u32{0});
+    return;
+  }
+  EventCall call{&frame, kind, result};
+  run_event(parent_event, call);
+}
+
+void on_child(intercept::Frame& frame, intercept::CloneKind kind, u64) {
+  if (kind == intercept::CloneKind::Thread) return; // its words are fresh
+  EventCall call{&frame, kind, 0};
+  run_event(child_event, call);
+}
+
+} // namespace
+
+void note_exec_room(Call& call, char* base, u64 bytes) {
+  if (!call.process.is_child_view || call.block.children == nullptr) return;
+  call.block.children->exec_room = base;
+  call.block.children->exec_room_bytes = bytes;
+}
+
+const intercept::ChildEvents kChildEvents = {nullptr, on_parent, on_child};
+
+bool is_multi_threaded() { return load_relaxed(g_threads) > 1; }
+
+namespace {
+long begin_clone(Call& call, u64 flags) {
+  intercept::CloneKind kind = kind_of(flags);
+  if (kind == intercept::CloneKind::Thread) {
+    fetch_add(g_threads, 1u);
+    return kPassOn;
+  }
+  // A child in our memory that goes on beside us, on thread-local storage that may be ours, cannot be told apart.
+  if (kind == intercept::CloneKind::SharedMemory) return refuse(call, ENOSYS);
+  long error = begin_run(call, kind);
+  return error != 0 ? error : kPassOn;
+}
+} // namespace
+
+long h_clone(Call& call) {
+  if (call.nr == SYS_fork) return begin_clone(call, 0);
+  if (call.nr == SYS_vfork) return begin_clone(call, CLONE_VM | CLONE_VFORK);
+  if (call.nr == SYS_clone) return begin_clone(call, call.arg(0) & ~u64{CSIGNAL});
+  u64 flags = 0;
+  if (pmem::copy_guarded(&flags, call.pointer<void>(0), sizeof flags) != 0) return -EFAULT;
+  return begin_clone(call, flags);
+}
+
+namespace {
+// An orderly end lets go of everything at once; what is left otherwise is found by the others.
+void leave_pools(Call& call) {
+  for (u32 i = 0; i < g_mount_count; ++i) {
+    vfs::Pool* pool = call.process.pools[i];
+    if (pool == nullptr) continue;
+    if (call.process.is_child_view) { // its parent still uses the mapping
+      vfs::drop_all_handles(pool->store());
+    } else {
+      pool->detach();
+      call.process.pools[i] = nullptr;
+    }
+  }
+}
+} // namespace
+
+long h_exit(Call& call) {
+  if (load_relaxed(g_threads) <= 1 || call.process.is_child_view) {
+    report_at_exit(call.process);
+    leave_pools(call);
+    return kPassOn;
+  }
+  fetch_add(g_threads, ~u32{0});
+  return kPassOn;
+}
+long h_exit_group(Call& call) {
+  report_at_exit(call.process);
+  if (!is_multi_threaded() || call.process.is_child_view) leave_pools(call);
+  return kPassOn;
+}
+
+} // namespace pmemfile::preload

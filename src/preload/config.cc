@@ -1,0 +1,128 @@
+#include "preload/config.h"
+
+#include "preload/paths.h"
+
+namespace pmemfile::preload {
+
+Config g_config;
+Mount g_mounts[kMaxMounts];
+u32 g_mount_count;
+
+namespace {
+
+char g_texts[32768];
+u64 g_texts_used;
+
+const char* keep(std::string_view text) {
+  if (text.size() + 1 > sizeof g_texts - g_texts_used) give_up("the environment is too large", text.substr(0, 60), "shorten PMEMFILE_POOLS");
+  char* copy = g_texts + g_texts_used;
+  memcpy(copy, text.data(), text.size());
+  copy[text.size()] = '\0';
+  g_texts_used += text.size() + 1;
+  return copy;
+}
+
+bool take(std::string_view variable, std::string_view name, const char*& value) {
+  if (variable.size() <= name.size() || variable[name.size()] != '=' || variable.substr(0, name.size()) != name) return false;
+  value = variable.data() + name.size() + 1;
+  return true;
+}
+
+bool yes(const char* value) { return value[0] != '\0' && !(value[0] == '0' && value[1] == '\0'); }
+
+// The element of LD_PRELOAD that names this library.
+void find_library(std::string_view preload) {
+  while (!preload.empty()) {
+    u64 end = 0;
+    while (end < preload.size() && preload[end] != ':' && preload[end] != ' ') ++end;
+    std::string_view one = preload.substr(0, end);
+    u64 name = one.size();
+    while (name != 0 && one[name - 1] != '/') --name;
+    std::string_view last = one.substr(name);
+    if (last.substr(0, 11) == "libpmemfile") g_config.library = keep(one);
+    preload.remove_prefix(end < preload.size() ? end + 1 : end);
+  }
+}
+
+[[noreturn]] void malformed(std::string_view what) {
+  give_up(what, g_config.pools, "write PMEMFILE_POOLS=/mount/point:/path/of/pool[;/another:/pool]");
+}
+
+void add_mount(std::string_view point, std::string_view pool) {
+  if (g_mount_count == kMaxMounts) malformed("PMEMFILE_POOLS names more than 8 pools");
+  if (point.empty() || point[0] != '/') malformed("a mount point in PMEMFILE_POOLS is not an absolute path");
+  if (pool.empty()) malformed("PMEMFILE_POOLS names no pool for a mount point");
+  char* text = const_cast<char*>(keep(point));
+  u64 bytes = normalise(text);
+  if (bytes == 1) malformed("the mount point in PMEMFILE_POOLS cannot be /");
+  Mount& mount = g_mounts[g_mount_count];
+  mount.point = std::string_view(text, bytes);
+  u64 last = bytes;
+  while (text[last - 1] != '/') --last;
+  mount.last = mount.point.substr(last);
+  mount.pool_path = keep(pool);
+  for (u32 i = 0; i < g_mount_count; ++i)
+    if (g_mounts[i].point == mount.point) malformed("PMEMFILE_POOLS names a mount point twice");
+  ++g_mount_count;
+}
+
+void parse_pools(std::string_view text) {
+  while (!text.empty()) {
+    u64 end = 0;
+    while (end < text.size() && text[end] != ';') ++end;
+    std::string_view one = text.substr(0, end);
+    text.remove_prefix(end < text.size() ? end + 1 : end);
+    if (one.empty()) continue;
+    u64 colon = 0;
+    while (colon < one.size() && one[colon] != ':') ++colon;
+    if (colon == one.size()) malformed("PMEMFILE_POOLS has no ':' between mount point and pool");
+    add_mount(one.substr(0, colon), one.substr(colon + 1));
+  }
+}
+
+} // namespace
+
+void give_up(std::string_view what, std::string_view where, std::string_view advice) {
+  FixedText<1024> line;
+  line << "pmemfile: " << what << ": " << where << ": " << advice << "\n";
+  line.write_to(2);
+  for (;;) raw_syscall(SYS_exit_group, 78);
+}
+
+bool read_config(char** environment) {
+  for (char** at = environment; *at != nullptr; ++at) {
+    std::string_view variable(*at, strlen(*at));
+    const char* value;
+    if (take(variable, "LD_PRELOAD", value)) find_library(value);
+    if (variable.substr(0, 9) != "PMEMFILE_") continue;
+    if (take(variable, "PMEMFILE_EXEC_STATE", value)) {
+      g_config.exec_state = value;
+      continue;
+    }
+    if (take(variable, "PMEMFILE_POOLS", value)) g_config.pools = keep(value);
+    if (take(variable, "PMEMFILE_REPORT", value)) g_config.report = keep(value);
+    if (take(variable, "PMEMFILE_PRELOAD_LOG", value)) g_config.log = keep(value);
+    if (take(variable, "PMEMFILE_PRELOAD_LOG_TRUNC", value)) g_config.log_trunc = yes(value);
+    if (take(variable, "PMEMFILE_EXIT_ON_NOT_SUPPORTED", value)) g_config.exit_on_not_supported = yes(value);
+    if (take(variable, "PMEMFILE_PRELOAD_PAUSE_AT_START", value)) g_config.pause_at_start = yes(value);
+    if (take(variable, "PMEMFILE_CD", value)) g_config.cd = keep(value);
+    if (take(variable, "PMEMFILE_SHM_DIR", value)) g_config.shm_dir = keep(value);
+    if (g_config.handed_on_count < sizeof g_config.handed_on / sizeof g_config.handed_on[0])
+      g_config.handed_on[g_config.handed_on_count++] = keep(variable);
+  }
+  if (g_config.pools == nullptr) return false;
+  parse_pools(g_config.pools);
+  if (g_mount_count == 0) malformed("PMEMFILE_POOLS is empty");
+  return true;
+}
+
+void remove_variable(char** environment, std::string_view name) {
+  char** to = environment;
+  for (char** from = environment; *from != nullptr; ++from) {
+    const char* value;
+    if (!take(std::string_view(*from, strlen(*from)), name, value)) *to++ = *from;
+  }
+  *to = nullptr;
+}
+
+} // namespace pmemfile::preload

@@ -1,0 +1,182 @@
+#include "preload/descriptors.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+
+namespace pmemfile::preload {
+namespace {
+
+constexpr int kHighNumber = 900; // where our own descriptors go: out of the way of closing loops
+
+// A symlink that is there on every Linux system; what it points to does not matter.
+const char* const kSymlinks[] = {"/proc/self", "/dev/fd", "/bin", "/etc/mtab", "/dev/stdin"};
+
+Result<int> placeholder(Process& process) {
+  if (process.placeholder >= 0) return process.placeholder;
+  // The number must not count as the program's; nor may it take the one that the program is about to get.
+  for (const char* name : kSymlinks) {
+    long fd = raw_syscall(SYS_openat, AT_FDCWD, as_arg(name), O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (fd == -EMFILE || fd == -ENFILE) return Error(static_cast<int>(-fd));
+    if (fd < 0) continue;
+    // A symlink: reopening what is behind the descriptor must fail.
+    if (raw_syscall(SYS_fchdir, fd) != -ENOTDIR) {
+      raw_syscall(SYS_close, fd);
+      continue;
+    }
+    int high = move_high(static_cast<int>(fd));
+    process.placeholder = high;
+    set_fd_word(process, static_cast<u32>(high), kFdInternal);
+    return high;
+  }
+  return Error(ENFILE);
+}
+
+void remove_from_stash(Process& process, u32 index) {
+  --process.stash_count;
+  for (u32 i = index; i < process.stash_count; ++i) process.stash[i] = process.stash[i + 1];
+}
+
+void add_to_stash_locked(Process& process, u32 fd) {
+  u64 kernel_flag = load_relaxed(process.fds[fd]) & kFdKernelCloexec;
+  if (process.stash_count == kMaxStash) {
+    set_fd_word(process, fd, 0);
+    raw_syscall(SYS_close, fd);
+    note_kernel_close(process, fd);
+    return;
+  }
+  u32 at = process.stash_count++;
+  while (at != 0 && process.stash[at - 1] > fd) {
+    process.stash[at] = process.stash[at - 1];
+    --at;
+  }
+  process.stash[at] = fd;
+  set_fd_word(process, fd, kFdStashed | kernel_flag);
+}
+
+void empty_stash_locked(Process& process) {
+  for (u32 i = 0; i < process.stash_count; ++i) {
+    u32 fd = process.stash[i];
+    set_fd_word(process, fd, 0);
+    raw_syscall(SYS_close, fd);
+    note_kernel_close(process, fd);
+  }
+  store_relaxed(process.stash_count, 0u);
+}
+
+} // namespace
+
+bool make_descriptor_table(Process& process) {
+  long table = raw_syscall(SYS_mmap, 0, kMaxDescriptors * sizeof(u64), PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (is_syscall_error(table)) return false;
+  raw_syscall(SYS_madvise, table, kMaxDescriptors * sizeof(u64), MADV_DONTDUMP);
+  process.fds = reinterpret_cast<u64*>(table);
+  return true;
+}
+
+void set_fd_word(Process& process, u32 fd, u64 word) {
+  if (fd >= kMaxDescriptors) return;
+  if (fd >= process.fd_end && word != 0) process.fd_end = fd + 1;
+  store_release(process.fds[fd], word);
+}
+
+int move_high(int fd) {
+  long high = raw_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, kHighNumber);
+  if (high < 0) high = raw_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 100); // a low RLIMIT_NOFILE
+  if (high < 0) return fd;
+  raw_syscall(SYS_close, fd);
+  return static_cast<int>(high);
+}
+
+void hide_descriptor(Process& process, int fd) {
+  if (fd >= 0) set_fd_word(process, static_cast<u32>(fd), kFdInternal);
+}
+
+void unhide_descriptor(Process& process, int fd) {
+  if (fd >= 0) set_fd_word(process, static_cast<u32>(fd), 0);
+}
+
+Result<u32> claim_number(Process& process, u32 minimum) {
+  Locked locked(process);
+  if (minimum == 0 && process.stash_count != 0 && process.stash[0] < process.fd_floor) {
+    u32 fd = process.stash[0];
+    remove_from_stash(process, 0);
+    return fd;
+  }
+  int base = TRY(placeholder(process));
+  if (minimum != 0) {
+    for (u32 i = 0; i < process.stash_count; ++i)
+      if (process.stash[i] >= minimum) {
+        empty_stash_locked(process);
+        break;
+      }
+  }
+  long fd = raw_syscall(SYS_fcntl, base, F_DUPFD_CLOEXEC, minimum);
+  if (fd < 0) return Error(static_cast<int>(-fd));
+  if (fd >= kMaxDescriptors) {
+    raw_syscall(SYS_close, fd);
+    return Error(EMFILE);
+  }
+  set_fd_word(process, static_cast<u32>(fd), kFdStashed | kFdKernelCloexec);
+  if (minimum != 0) return static_cast<u32>(fd);
+  // Nothing below was free; another thread may have closed something meanwhile, but the kernel has the same race.
+  store_relaxed(process.fd_floor, static_cast<u32>(fd) + 1);
+  if (process.stash_count != 0 && process.stash[0] < static_cast<u32>(fd)) {
+    u32 lower = process.stash[0];
+    remove_from_stash(process, 0);
+    add_to_stash_locked(process, static_cast<u32>(fd));
+    return lower;
+  }
+  return static_cast<u32>(fd);
+}
+
+void give_back_number(Process& process, u32 fd) {
+  Locked locked(process);
+  add_to_stash_locked(process, fd);
+}
+
+void empty_stash(Process& process) {
+  Locked locked(process);
+  empty_stash_locked(process);
+}
+
+Result<void> place_at(Process& process, u32 fd) {
+  Locked locked(process);
+  int base = TRY(placeholder(process));
+  for (u32 i = 0; i < process.stash_count; ++i)
+    if (process.stash[i] == fd) {
+      remove_from_stash(process, i); // the placeholder is there already
+      return {};
+    }
+  if (fd >= kMaxDescriptors) return Error(EBADF);
+  long made = raw_syscall(SYS_dup3, base, fd, O_CLOEXEC);
+  if (made < 0) return Error(static_cast<int>(-made));
+  set_fd_word(process, fd, kFdStashed | kFdKernelCloexec);
+  return {};
+}
+
+void settle_cloexec(Process& process) {
+  Locked locked(process);
+  empty_stash_locked(process);
+  for (u32 fd = 0; fd < process.fd_end; ++fd) {
+    u64 word = load_relaxed(process.fds[fd]);
+    if (!is_file(word) || ((word & kFdCloexec) != 0) == ((word & kFdKernelCloexec) != 0)) continue;
+    raw_syscall(SYS_fcntl, fd, F_SETFD, (word & kFdCloexec) != 0 ? FD_CLOEXEC : 0);
+    set_fd_word(process, fd, word ^ kFdKernelCloexec);
+  }
+}
+
+long close_file(Call& call, u32 fd, u64 word) {
+  Process& process = call.process;
+  {
+    Locked locked(process);
+    // Another thread may have been faster.
+    if (load_relaxed(process.fds[fd]) != word) return -EBADF;
+    set_fd_word(process, fd, kFdStashed | (word & kFdKernelCloexec));
+  }
+  Result<void> closed = vfs::close_handle(call.pool(mount_of(word)), fd);
+  give_back_number(process, fd);
+  return to_long(closed);
+}
+
+} // namespace pmemfile::preload

@@ -1,0 +1,355 @@
+// execve and execveat: programs and scripts of pools, and what the next image inherits.
+
+#include "preload/exec.h"
+
+#include <fcntl.h>
+#include <linux/prctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "data/data.h"
+#include "preload/config.h"
+#include "preload/descriptors.h"
+#include "preload/exec_state.h"
+#include "preload/handlers.h"
+#include "preload/names_of.h"
+#include "preload/paths.h"
+
+namespace pmemfile::preload {
+namespace {
+
+constexpr u64 kStateBytes = 8192;
+constexpr unsigned kMaxInterpreters = 5; // as in the kernel
+
+// Counts a null-terminated array of the program; -EFAULT, -E2BIG.
+long count_pointers(u64 array) {
+  if (array == 0) return 0;
+  for (long count = 0; count < 1 << 20; ++count) {
+    u64 entry;
+    if (pmem::copy_guarded(&entry, reinterpret_cast<void*>(array + static_cast<u64>(count) * 8), 8) != 0) return -EFAULT;
+    if (entry == 0) return count;
+  }
+  return -E2BIG;
+}
+
+bool has_name(const char* variable, std::string_view name) {
+  return pmemfile_preload_match(variable, name.data(), name.size()) == 1 && variable[name.size()] == '=';
+}
+
+std::string_view name_of(const char* variable) {
+  u64 bytes = 0;
+  while (variable[bytes] != '=' && variable[bytes] != '\0') ++bytes;
+  return {variable, bytes};
+}
+
+// Where an element of a ':' list that names this library stands in `list`.
+bool names_library(const char* list) {
+  std::string_view library(g_config.library, strlen(g_config.library));
+  for (u64 at = 0;; ++at) {
+    if ((at == 0 || list[at - 1] == ':' || list[at - 1] == ' ') &&
+        pmemfile_preload_match(list + at, library.data(), library.size()) == 1) {
+      char end = list[at + library.size()];
+      if (end == '\0' || end == ':' || end == ' ') return true;
+    }
+    if (list[at] == '\0') return false;
+  }
+}
+
+} // namespace
+
+const char* ExecRoom::keep(std::string_view a, std::string_view b) {
+  u64 bytes = a.size() + b.size() + 1;
+  if (bytes > static_cast<u64>(end - used)) return nullptr;
+  char* text = used;
+  memcpy(text, a.data(), a.size());
+  memcpy(text + a.size(), b.data(), b.size());
+  text[bytes - 1] = '\0';
+  used += bytes;
+  return text;
+}
+
+namespace {
+
+// Memory for the new image's arguments. In a child that shares its parent's memory the parent unmaps it later.
+long make_room(Call& call, u64 arguments, u64 variables, ExecRoom& room) {
+  u64 bytes = align_up((arguments + variables + 64) * 8 + kStateBytes + 128 * 1024, 4096);
+  long made = raw_syscall(SYS_mmap, 0, static_cast<long>(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (is_syscall_error(made)) return made;
+  room.base = reinterpret_cast<char*>(made);
+  room.bytes = bytes;
+  room.argv = reinterpret_cast<const char**>(room.base);
+  room.envp = room.argv + arguments + 16;
+  room.used = reinterpret_cast<char*>(room.envp + variables + 32);
+  room.end = room.base + bytes;
+  note_exec_room(call, room.base, bytes);
+  return 0;
+}
+
+void put_pools(Call& call, Text& state) {
+  for (u32 i = 0; i < g_mount_count; ++i) {
+    char text[128] = {};
+    if (!call.pool(i).prepare_exec(text).ok()) text[0] = '\0';
+    put_item(state, kItemPool, std::string_view(text, strlen(text)));
+  }
+  if (call.process.cwd.in_pool) {
+    FixedText<64> cwd;
+    cwd << call.process.cwd.mount << " " << raw(call.process.cwd.ino);
+    put_item(state, kItemCwd, cwd.view());
+  }
+}
+
+} // namespace
+
+// Copies the program's environment and adds what the next image needs.
+long build_environment(Call& call, ExecRoom& room, u64 user_envp, long count, Text& state, std::string_view library_dirs) {
+  u32 out = 0;
+  bool has_preload = false, has_libraries = false;
+  u32 seen = 0; // of g_config.handed_on
+  for (long i = 0; i < count; ++i) {
+    const char* variable;
+    if (pmem::copy_guarded(&variable, reinterpret_cast<void*>(user_envp + static_cast<u64>(i) * 8), 8) != 0) return -EFAULT;
+    long bytes = pmemfile_preload_strnlen(variable, 1 << 20);
+    if (bytes < 0) return bytes;
+    std::string_view whole(variable, static_cast<u64>(bytes));
+    if (has_name(variable, kStateVariable)) continue;
+    for (u32 k = 0; k < g_config.handed_on_count; ++k)
+      if (has_name(variable, name_of(g_config.handed_on[k]))) seen |= 1u << k;
+    if (has_name(variable, "LD_PRELOAD") && g_config.library != nullptr) {
+      has_preload = true;
+      if (!names_library(variable + 11)) {
+        put_item(state, kItemRestore, whole);
+        FixedText<512> front;
+        front << "LD_PRELOAD=" << g_config.library << ":";
+        variable = room.keep(front.view(), whole.substr(11));
+      }
+    } else if (!library_dirs.empty() && has_name(variable, "LD_LIBRARY_PATH")) {
+      has_libraries = true;
+      put_item(state, kItemRestore, whole);
+      FixedText<512> front;
+      front << "LD_LIBRARY_PATH=" << library_dirs << (whole.size() > 16 ? ":" : "");
+      variable = room.keep(front.view(), whole.substr(16));
+    }
+    if (variable == nullptr) return -E2BIG;
+    room.envp[out++] = variable;
+  }
+  if (!has_preload && g_config.library != nullptr) {
+    room.envp[out++] = room.keep("LD_PRELOAD=", std::string_view(g_config.library, strlen(g_config.library)));
+    put_item(state, kItemHide, "LD_PRELOAD");
+  }
+  if (!library_dirs.empty() && !has_libraries) {
+    room.envp[out++] = room.keep("LD_LIBRARY_PATH=", library_dirs);
+    put_item(state, kItemHide, "LD_LIBRARY_PATH");
+  }
+  for (u32 k = 0; k < g_config.handed_on_count; ++k) {
+    if ((seen >> k & 1) != 0) continue;
+    room.envp[out++] = g_config.handed_on[k];
+    put_item(state, kItemHide, name_of(g_config.handed_on[k]));
+  }
+  put_pools(call, state);
+  if (state.truncated()) return -E2BIG;
+  FixedText<40> name;
+  name << kStateVariable << "=";
+  room.envp[out++] = room.keep(name.view(), state.view());
+  room.envp[out] = nullptr;
+  for (u32 i = 0; i < out; ++i)
+    if (room.envp[i] == nullptr) return -E2BIG;
+  return 0;
+}
+
+namespace {
+
+// The environment names other pools: the next image starts afresh.
+bool names_other_pools(u64 user_envp, long count) {
+  for (long i = 0; i < count; ++i) {
+    const char* variable;
+    if (pmem::copy_guarded(&variable, reinterpret_cast<void*>(user_envp + static_cast<u64>(i) * 8), 8) != 0) return false;
+    if (pmemfile_preload_match(variable, "PMEMFILE_POOLS=", 15) != 1) continue;
+    u64 bytes = strlen(g_config.pools);
+    return pmemfile_preload_match(variable + 15, g_config.pools, bytes + 1) != 1;
+  }
+  return false;
+}
+
+struct Target { // what is to be executed
+  bool ours = false;
+  u32 mount = 0;
+  Ino ino{};
+  u32 mode = 0;
+  const char* kernel_path = nullptr; // if not ours
+  int kernel_dirfd = AT_FDCWD;
+  int flags = 0;
+};
+
+// Finds the file, with permission to execute it.
+long find_target(Call& call, int dirfd, const char* path, unsigned options, Target& target) {
+  for (unsigned round = 0; round < 40; ++round) {
+    Place place;
+    long error = locate(call, dirfd, path, options, 0, place);
+    if (error != 0) return error;
+    if (!place.ours) {
+      target = Target{};
+      target.kernel_path = path;
+      target.kernel_dirfd = dirfd;
+      return 0;
+    }
+    vfs::Task task = make_task(call, place.mount);
+    vfs::Follow follow = (options & kFollowLast) != 0 ? vfs::Follow::kYes : vfs::Follow::kNo;
+    Result<inode::Attr> attr = vfs::resolve(task, place.at, follow, place.itself);
+    if (attr.error() != vfs::kEscaped) {
+      if (!attr.ok()) return -attr.error();
+      if (S_ISLNK(attr.value().mode)) return -ELOOP;
+      if (!S_ISREG(attr.value().mode) || !vfs::may_access(call.process.credentials, attr.value(), X_OK) ||
+          (attr.value().mode & 0111) == 0)
+        return -EACCES;
+      target.ours = true;
+      target.mount = place.mount;
+      target.ino = attr.value().ino;
+      target.mode = attr.value().mode;
+      return 0;
+    }
+    memcpy(call.block.rooms[0].path, call.block.escape, kPathBytes);
+    path = call.block.rooms[0].path;
+    dirfd = AT_FDCWD;
+  }
+  return -ELOOP;
+}
+
+// "#!interpreter [argument]": replaces argv[0] by interpreter, argument, script. False if the line makes no sense.
+bool take_interpreter(ExecRoom& room, char* line, u64 bytes, const char* script, const char*& interpreter) {
+  u64 end = 2;
+  while (end < bytes && line[end] != '\n' && line[end] != '\0') ++end;
+  if (end == bytes && bytes == 256) return false; // longer than the kernel reads
+  u64 at = 2;
+  auto blank = [&](u64 i) { return line[i] == ' ' || line[i] == '\t'; };
+  while (at < end && blank(at)) ++at;
+  while (end > at && blank(end - 1)) --end;
+  u64 name = at;
+  while (at < end && !blank(at)) ++at;
+  if (at == name) return false;
+  interpreter = room.keep(std::string_view(line + name, at - name));
+  while (at < end && blank(at)) ++at;
+  const char* argument = at < end ? room.keep(std::string_view(line + at, end - at)) : nullptr;
+  u64 more = argument != nullptr ? 2 : 1;
+  u64 count = 0;
+  while (room.argv[count] != nullptr) ++count;
+  if (count == 0) room.argv[count = 1] = nullptr;
+  memmove(room.argv + 1 + more, room.argv + 1, (count - 1 + 1) * 8);
+  room.argv[0] = interpreter;
+  if (argument != nullptr) room.argv[1] = argument;
+  room.argv[more] = script;
+  return true;
+}
+
+std::string_view base_name(const char* path) {
+  u64 bytes = strlen(path), at = bytes;
+  while (at != 0 && path[at - 1] != '/') --at;
+  return {path + at, bytes - at};
+}
+
+// Follows scripts to the program in the end.
+long find_program(Call& call, ExecRoom& room, int dirfd, const char* path, unsigned options, Target& target, const char*& script) {
+  script = nullptr;
+  const char* current = path;
+  for (unsigned depth = 0;; ++depth) {
+    long error = find_target(call, dirfd, current, options, target);
+    if (error != 0) return error;
+    if (!target.ours) return 0;
+    char line[257];
+    data::IoVec vector{line, 256};
+    Result<u64> got = data::read(call.pool(target.mount).store(), target.ino, 0, &vector, 1);
+    if (!got.ok()) return -got.error();
+    if (got.value() < 2 || line[0] != '#' || line[1] != '!') return 0;
+    if (depth == kMaxInterpreters) return -ELOOP;
+    const char* name = current;
+    if (current[0] == '\0') {
+      FixedText<32> number;
+      number << "/dev/fd/" << dirfd;
+      name = room.keep(number.view());
+    } else if (current[0] != '/' && dirfd != AT_FDCWD) {
+      FixedText<32> number;
+      number << "/dev/fd/" << dirfd << "/";
+      name = room.keep(number.view(), std::string_view(current, strlen(current)));
+    }
+    const char* interpreter = nullptr;
+    if (name == nullptr || !take_interpreter(room, line, got.value(), name, interpreter)) return -ENOEXEC;
+    if (script == nullptr) script = name;
+    current = interpreter;
+    dirfd = AT_FDCWD;
+    options = kFollowLast;
+  }
+}
+
+long copy_arguments(u64 user_argv, long count, const char** argv) {
+  if (pmem::copy_guarded(argv, reinterpret_cast<void*>(user_argv), static_cast<u64>(count) * 8) != 0) return -EFAULT;
+  argv[count] = nullptr;
+  if (count == 0) argv[0] = "", argv[1] = nullptr; // as Linux does it
+  return 0;
+}
+
+void undo(Call& call, const ExecRoom& room) {
+  for (u32 i = 0; i < g_mount_count; ++i) call.pool(i).keep_after_failed_exec();
+  if (room.base != nullptr) {
+    note_exec_room(call, nullptr, 0);
+    raw_syscall(SYS_munmap, as_arg(room.base), static_cast<long>(room.bytes));
+  }
+}
+
+long run_target(Call& call, ExecRoom& room, const Target& target, const char* script, const char* path, u64 user_envp, long variables) {
+  char* state_room = room.used;
+  room.used += kStateBytes;
+  Text state(state_room, kStateBytes);
+  Libraries libraries;
+  int program = -1;
+  if (target.ours) {
+    Result<int> copy = copy_program(call, room, target.mount, target.ino, path, user_envp, variables, libraries, state);
+    if (!copy.ok()) return -copy.error();
+    program = copy.value();
+  }
+  const char* shown = script != nullptr ? script : path;
+  if (target.ours || script != nullptr) put_item(state, kItemComm, base_name(shown).substr(0, 15));
+  if (names_other_pools(user_envp, variables)) {
+    // Whatever the program meant by that: it is not continued, its descriptors of pools end here.
+    if (program < 0)
+      return raw_syscall(SYS_execveat, target.kernel_dirfd, as_arg(target.kernel_path), as_arg(room.argv), static_cast<long>(user_envp), target.flags);
+  }
+  long error = build_environment(call, room, user_envp, variables, state, libraries.dir_view());
+  if (error == 0) {
+    settle_cloexec(call.process);
+    error = program >= 0 ? raw_syscall(SYS_execveat, program, as_arg(""), as_arg(room.argv), as_arg(room.envp), AT_EMPTY_PATH)
+                         : raw_syscall(SYS_execveat, target.kernel_dirfd, as_arg(target.kernel_path), as_arg(room.argv), as_arg(room.envp), target.flags);
+  }
+  libraries.remove();
+  if (program >= 0) raw_syscall(SYS_close, program);
+  return error;
+}
+
+long exec_any(Call& call, int dirfd, const char* path, u64 user_argv, u64 user_envp, int flags) {
+  if ((flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW)) != 0) return -EINVAL;
+  long arguments = count_pointers(user_argv), variables = count_pointers(user_envp);
+  if (arguments < 0) return arguments;
+  if (variables < 0) return variables;
+  ExecRoom room{};
+  long error = make_room(call, static_cast<u64>(arguments), static_cast<u64>(variables), room);
+  if (error == 0) error = copy_arguments(user_argv, arguments, room.argv);
+  unsigned options = ((flags & AT_SYMLINK_NOFOLLOW) != 0 ? 0 : kFollowLast) | ((flags & AT_EMPTY_PATH) != 0 ? kAllowEmpty : 0);
+  Target target;
+  const char* script = nullptr;
+  if (error == 0) error = find_program(call, room, dirfd, path, options, target, script);
+  if (error == 0) {
+    if (!target.ours && script == nullptr) target.flags = flags;
+    error = run_target(call, room, target, script, path, user_envp, variables);
+  }
+  undo(call, room);
+  return error;
+}
+
+} // namespace
+
+long h_execve(Call& call) {
+  return exec_any(call, AT_FDCWD, call.pointer<const char>(0), call.arg(1), call.arg(2), 0);
+}
+long h_execveat(Call& call) {
+  return exec_any(call, call.fd(0), call.pointer<const char>(1), call.arg(2), call.arg(3), call.fd(4));
+}
+
+} // namespace pmemfile::preload

@@ -1,0 +1,53 @@
+// Pieces of exec that several files share.
+//
+// A program of a pool is run from a copy in a memfd: the kernel cannot see the
+// pool. Libraries that lie in pools are mapped by ld.so before this library is
+// there, so they are copied as well, and a directory of links to the copies is put
+// in front of LD_LIBRARY_PATH; the new image removes it before main.
+// Rules: hook-safe, no memory but what is mapped here.
+#pragma once
+
+#include "preload/state.h"
+
+namespace pmemfile::preload {
+
+// Memory for arguments and environment of the next image.
+struct ExecRoom {
+  char* base;
+  u64 bytes;
+  const char** argv;
+  const char** envp;
+  char* used; // free from here
+  char* end;
+  // A copy of two texts in a row; null if the room is full.
+  const char* keep(std::string_view a, std::string_view b = {});
+};
+
+// Directory of links to copies of libraries.
+class Libraries {
+ public:
+  std::string_view dir_view() const { return {dir_, dir_bytes_}; }
+  // The copy in `memfd` is what ld.so shall find under this name. The descriptor is ours from now on.
+  Result<void> add(std::string_view name, int memfd);
+  bool has(std::string_view name) const;
+  void put_items(Text& state) const;
+  // After a failed exec.
+  void remove();
+
+ private:
+  static constexpr unsigned kMax = 64;
+  char dir_[64] = {};
+  u64 dir_bytes_ = 0;
+  u32 count_ = 0;
+  int fds_[kMax];
+  u64 hashes_[kMax];
+};
+
+// A memfd with the program, and links for the libraries that it needs from pools.
+Result<int> copy_program(Call& call, ExecRoom& room, u32 mount, Ino ino, const char* path, u64 user_envp, long variables,
+                         Libraries& libraries, Text& state);
+
+// Remembers memory that the parent has to unmap when a vfork-like child has gone on (children.cc).
+void note_exec_room(Call& call, char* base, u64 bytes);
+
+} // namespace pmemfile::preload

@@ -1,0 +1,143 @@
+#include "preload/exec_state.h"
+
+#include <fcntl.h>
+#include <sys/prctl.h>
+
+#include "preload/config.h"
+#include "preload/descriptors.h"
+#include "preload/procfs.h"
+
+namespace pmemfile::preload {
+namespace {
+
+struct Inherited {
+  u32 mount;
+  u32 dead_count;
+  u32 dead[2048]; // handles that did not survive the exec
+};
+
+void visit_handle(void* context, u32 handle, vfs::Description description) {
+  auto* inherited = static_cast<Inherited*>(context);
+  if (handle == kCwdHandle && g_process.cwd.in_pool && g_process.cwd.mount == inherited->mount) return;
+  if (handle < kMaxDescriptors) {
+    long flags = raw_syscall(SYS_fcntl, handle, F_GETFD);
+    if (flags >= 0) {
+      u64 cloexec = (flags & FD_CLOEXEC) != 0 ? kFdCloexec | kFdKernelCloexec : 0;
+      set_fd_word(g_process, handle, file_word(inherited->mount, description, cloexec));
+      return;
+    }
+  }
+  if (inherited->dead_count < sizeof inherited->dead / sizeof inherited->dead[0]) inherited->dead[inherited->dead_count++] = handle;
+}
+
+void take_handles(u32 mount) {
+  auto* inherited = reinterpret_cast<Inherited*>(thread_block()->scratch);
+  static_assert(sizeof(Inherited) <= sizeof(ThreadBlock::scratch));
+  vfs::Pool& pool = *g_process.pools[mount];
+  do {
+    inherited->mount = mount;
+    inherited->dead_count = 0;
+    pool.for_each_handle(visit_handle, inherited);
+    for (u32 i = 0; i < inherited->dead_count; ++i) {
+      u32 handle = inherited->dead[i];
+      if (handle >= kFirstMapHandle && handle < kFirstMapHandle + kMaxMapHandles)
+        (void)vfs::unpin_mapping(pool, handle);
+      else
+        (void)vfs::close_handle(pool, handle);
+    }
+  } while (inherited->dead_count == sizeof inherited->dead / sizeof inherited->dead[0]);
+}
+
+void restore_variable(char** environment, std::string_view text) {
+  u64 name = 0;
+  while (name < text.size() && text[name] != '=') ++name;
+  for (char** at = environment; *at != nullptr; ++at)
+    if (strlen(*at) > name && memcmp(*at, text.data(), name) == 0 && (*at)[name] == '=') {
+      // What was put in front of the old value is longer than nothing: the old text fits where the new one stands.
+      memmove(*at, text.data(), text.size());
+      (*at)[text.size()] = '\0';
+      return;
+    }
+}
+
+void remove_library_dir(std::string_view dir) {
+  FixedText<256> name;
+  name << dir;
+  long fd = raw_syscall(SYS_openat, AT_FDCWD, as_arg(name.c_str()), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return;
+  char* buffer = reinterpret_cast<char*>(thread_block()->scratch);
+  long got = raw_syscall(SYS_getdents64, fd, as_arg(buffer), sizeof(ThreadBlock::scratch));
+  for (long at = 0; at + 19 < got;) {
+    u16 bytes;
+    memcpy(&bytes, buffer + at + 16, 2);
+    raw_syscall(SYS_unlinkat, fd, as_arg(buffer + at + 19), 0);
+    if (bytes == 0) break;
+    at += bytes;
+  }
+  raw_syscall(SYS_close, fd);
+  raw_syscall(SYS_rmdir, as_arg(name.c_str()));
+}
+
+} // namespace
+
+bool next_item(const char*& at, char& item, std::string_view& value) {
+  if (*at == '\0') return false;
+  item = *at++;
+  u64 bytes = 0;
+  unsigned digits = 0;
+  while (*at >= '0' && *at <= '9' && digits++ < 6) bytes = bytes * 10 + static_cast<u64>(*at++ - '0');
+  if (digits == 0 || *at != ':') return false;
+  ++at;
+  for (u64 i = 0; i < bytes; ++i)
+    if (at[i] == '\0') return false;
+  value = std::string_view(at, bytes);
+  at += bytes;
+  return true;
+}
+
+u64 parse_u64(std::string_view& text) {
+  while (!text.empty() && text[0] == ' ') text.remove_prefix(1);
+  u64 value = 0;
+  while (!text.empty() && text[0] >= '0' && text[0] <= '9') {
+    value = value * 10 + static_cast<u64>(text[0] - '0');
+    text.remove_prefix(1);
+  }
+  return value;
+}
+
+void adopt_state(const char* text, char** environment) {
+  char item;
+  std::string_view value;
+  u32 pools = 0;
+  for (const char* at = text; next_item(at, item, value);) {
+    if (item == kItemPool && pools < g_mount_count) {
+      char copy[129] = {};
+      memcpy(copy, value.data(), min_of<u64>(value.size(), 128));
+      vfs::AttachFailure failure{};
+      Result<vfs::Pool*> pool = vfs::Pool::adopt(copy, &failure);
+      if (!pool.ok()) give_up("cannot take over the pool from the program before", g_mounts[pools].pool_path, failure.text);
+      g_process.pools[pools++] = pool.value();
+    } else if (item == kItemCwd) {
+      u32 mount = static_cast<u32>(parse_u64(value));
+      u64 ino = parse_u64(value);
+      if (mount < g_mount_count) g_process.cwd = Cwd{true, mount, Ino{ino}, 1};
+    } else if (item == kItemExe) {
+      memcpy(g_exe_path, value.data(), min_of<u64>(value.size(), kPathBytes - 1));
+    } else if (item == kItemComm) {
+      char name[16] = {};
+      memcpy(name, value.data(), min_of<u64>(value.size(), 15));
+      raw_syscall(SYS_prctl, PR_SET_NAME, as_arg(name));
+    } else if (item == kItemHide) {
+      remove_variable(environment, value);
+    } else if (item == kItemRestore) {
+      restore_variable(environment, value);
+    } else if (item == kItemLibraryDir) {
+      remove_library_dir(value);
+    } else if (item == kItemLibraryFd) {
+      raw_syscall(SYS_close, static_cast<long>(parse_u64(value)));
+    }
+  }
+  for (u32 i = 0; i < pools; ++i) take_handles(i);
+}
+
+} // namespace pmemfile::preload

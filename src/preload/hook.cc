@@ -1,0 +1,161 @@
+// The way of every system call: filter, and for those that may be ours the
+// handler, on the thread's hook stack.
+
+#include <sys/mman.h>
+
+#include "preload/config.h"
+#include "preload/descriptors.h"
+#include "preload/handlers.h"
+#include "preload/maps.h"
+#include "preload/report.h"
+#include "preload/signals.h"
+#include "preload/start.h"
+
+namespace pmemfile::preload {
+
+__thread ThreadWords t_thread __attribute__((tls_model("initial-exec")));
+Process g_process;
+
+namespace {
+
+// The first thread's; others map theirs when they first need it.
+ThreadBlock g_first_block;
+bool g_first_block_taken;
+
+enum Filter : u8 { Pass, Fd0, Fd3, Fd01, Fd02, Makes, Close, Maps, Mmap, Clone, Always };
+
+constexpr struct Filters {
+  u8 of[kCalls] = {};
+  constexpr Filters() {
+#define CALL(number, name, filter, handler, state, note) of[number] = filter;
+#include "preload/syscalls.def"
+#undef CALL
+  }
+} kFilters;
+
+long none(Call&) { return kPassOn; }
+
+long dispatch(Call& call) {
+  switch (call.nr) {
+#define CALL(number, name, filter, handler, state, note) \
+  case number:                                            \
+    return handler(call);
+#include "preload/syscalls.def"
+#undef CALL
+    default:
+      return kPassOn;
+  }
+}
+
+long dispatch_on_stack(void* call) { return dispatch(*static_cast<Call*>(call)); }
+
+bool concerns_us(const intercept::Frame& frame, Process& process, u8 filter) {
+  switch (filter) {
+    case Fd0:
+      return fd_word(process, frame.rdi & 0xffffffff) != 0;
+    case Fd3:
+      return fd_word(process, frame.r10 & 0xffffffff) != 0;
+    case Fd01:
+      return (fd_word(process, frame.rdi & 0xffffffff) | fd_word(process, frame.rsi & 0xffffffff)) != 0;
+    case Fd02:
+      return (fd_word(process, frame.rdi & 0xffffffff) | fd_word(process, frame.rdx & 0xffffffff)) != 0;
+    case Makes:
+      return load_relaxed(process.stash_count) != 0;
+    case Close:
+      if (fd_word(process, frame.rdi & 0xffffffff) != 0) return true;
+      note_kernel_close(process, frame.rdi & 0xffffffff);
+      return false;
+    case Maps:
+      return load_relaxed(g_mapping_count) != 0;
+    case Mmap:
+      return fd_word(process, frame.r8 & 0xffffffff) != 0 || ((frame.r10 & MAP_FIXED) != 0 && load_relaxed(g_mapping_count) != 0);
+    default:
+      return true;
+  }
+}
+
+intercept::Verdict serve(intercept::Frame& frame, Process& process) {
+  ThreadBlock* block = thread_block();
+  if (PMEMFILE_UNLIKELY(block == nullptr)) {
+    frame.set_result(-ENOMEM);
+    return intercept::Verdict::Done;
+  }
+  Call call{frame, process, *block, frame.nr()};
+  u32 outer = t_thread.in_call;
+  for (;;) {
+    t_thread.in_call = outer + 1;
+    compiler_fence();
+    long result = outer != 0 || on_alternate_stack(frame.rsp())
+                      ? dispatch(call)
+                      : pmemfile_preload_on_stack(dispatch_on_stack, &call, block->stack + sizeof block->stack);
+    compiler_fence();
+    t_thread.in_call = outer;
+    if (PMEMFILE_UNLIKELY(outer == 0 && block->pending_count != 0)) {
+      if (raise_pending(*block, call.nr, result)) continue;
+    }
+    if (result == kPassOn) {
+      if (call.nr == SYS_exit) free_thread_block();
+      return intercept::Verdict::Pass;
+    }
+    count_served(call.nr);
+    if (PMEMFILE_UNLIKELY(g_log_fd >= 0)) log_call(call, result);
+    frame.set_result(result);
+    return intercept::Verdict::Done;
+  }
+}
+
+} // namespace
+
+intercept::Verdict hook(intercept::Frame& frame) {
+  u64 nr = frame.rax;
+  if (nr >= kCalls) return intercept::Verdict::Pass;
+  u8 filter = kFilters.of[nr];
+  if (filter == Pass) return intercept::Verdict::Pass;
+  Process& process = current_process();
+  if (!concerns_us(frame, process, filter)) return intercept::Verdict::Pass;
+  return serve(frame, process);
+}
+
+ThreadBlock* thread_block() {
+  ThreadBlock* block = t_thread.block;
+  if (PMEMFILE_LIKELY(block != nullptr)) return block;
+  if (!g_first_block_taken) {
+    g_first_block_taken = true; // at start, single-threaded
+    block = &g_first_block;
+    raw_syscall(SYS_mprotect, as_arg(block->guard), sizeof block->guard, PROT_NONE);
+  } else {
+    long room = raw_syscall(SYS_mmap, 0, sizeof(ThreadBlock), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (is_syscall_error(room)) return nullptr;
+    block = reinterpret_cast<ThreadBlock*>(room);
+    raw_syscall(SYS_mprotect, room, sizeof block->guard, PROT_NONE);
+  }
+  t_thread.block = block;
+  return block;
+}
+
+void free_thread_block() {
+  ThreadBlock* block = t_thread.block;
+  if (block == nullptr || block == &g_first_block) return;
+  t_thread.block = nullptr;
+  raw_syscall(SYS_munmap, as_arg(block), sizeof(ThreadBlock));
+}
+
+void lock_process(Process& process) {
+  // Held for a few instructions, or for a system call on our own descriptors: yielding is enough.
+  while (exchange(process.lock, 1u) != 0) raw_syscall(SYS_sched_yield);
+}
+void unlock_process(Process& process) { store_release(process.lock, 0u); }
+
+vfs::Task make_task(Call& call, u32 mount) {
+  vfs::Task task;
+  task.pool = call.process.pools[mount];
+  task.credentials = &call.process.credentials;
+  task.umask = call.process.umask;
+  task.root = Ino{task.pool->store().geometry.root_ino[0]};
+  task.mount_point = g_mounts[mount].point;
+  task.escape = call.block.escape;
+  task.interrupted = &call.block.interrupted;
+  return task;
+}
+
+} // namespace pmemfile::preload

@@ -1,0 +1,185 @@
+// Contents through descriptors: read, write and their family, seeking, sizes, syncing.
+
+#include <fcntl.h>
+#include <sys/uio.h>
+
+#include "preload/handlers.h"
+#include "preload/paths.h"
+
+namespace pmemfile::preload {
+namespace {
+
+constexpr u64 kMaxTransfer = 0x7ffff000; // MAX_RW_COUNT
+static_assert(sizeof(data::IoVec) == sizeof(iovec));
+
+long one_buffer(Call& call, bool write, i64 offset) {
+  u64 word = call.file(0);
+  if (!is_file(word)) return -EBADF;
+  data::IoVec vector{call.pointer<void>(1), call.arg(2)};
+  if (vector.bytes > kMaxTransfer) {
+    if (static_cast<i64>(vector.bytes) < 0) return -EINVAL;
+    vector.bytes = kMaxTransfer;
+  }
+  vfs::Task task = make_task(call, mount_of(word));
+  return to_long(write ? vfs::write_file(task, description_of(word), offset, &vector, 1)
+                       : vfs::read_file(task, description_of(word), offset, &vector, 1));
+}
+
+// Copies the program's vectors into the thread's room and checks them as the kernel does.
+long take_vectors(Call& call, data::IoVec*& vectors, u32& count) {
+  u64 wanted = call.arg(2);
+  if (wanted > 1024) return -EINVAL; // UIO_MAXIOV
+  vectors = reinterpret_cast<data::IoVec*>(call.block.scratch);
+  static_assert(sizeof call.block.scratch >= 1024 * sizeof(data::IoVec));
+  if (pmem::copy_guarded(vectors, call.pointer<void>(1), wanted * sizeof(data::IoVec)) != 0) return -EFAULT;
+  u64 total = 0;
+  count = static_cast<u32>(wanted);
+  for (u32 i = 0; i < count; ++i) {
+    if (static_cast<i64>(vectors[i].bytes) < 0) return -EINVAL;
+    if (vectors[i].bytes > kMaxTransfer - total) vectors[i].bytes = kMaxTransfer - total;
+    total += vectors[i].bytes;
+  }
+  return 0;
+}
+
+long many_buffers(Call& call, bool write, i64 offset, int rwf_flags) {
+  u64 word = call.file(0);
+  if (!is_file(word)) return -EBADF;
+  data::IoVec* vectors = nullptr;
+  u32 count = 0;
+  long error = take_vectors(call, vectors, count);
+  if (error != 0) return error;
+  vfs::Task task = make_task(call, mount_of(word));
+  return to_long(write ? vfs::write_file(task, description_of(word), offset, vectors, count, rwf_flags)
+                       : vfs::read_file(task, description_of(word), offset, vectors, count));
+}
+
+long checked_flags(Call& call, int flags) {
+  constexpr int kServed = RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_APPEND;
+  return (flags & ~kServed) != 0 ? refuse(call, EOPNOTSUPP) : 0;
+}
+
+} // namespace
+
+long h_read(Call& call) { return one_buffer(call, false, -1); }
+long h_write(Call& call) { return one_buffer(call, true, -1); }
+long h_pread64(Call& call) {
+  i64 offset = static_cast<i64>(call.arg(3));
+  return offset < 0 ? -EINVAL : one_buffer(call, false, offset);
+}
+long h_pwrite64(Call& call) {
+  i64 offset = static_cast<i64>(call.arg(3));
+  return offset < 0 ? -EINVAL : one_buffer(call, true, offset);
+}
+long h_readv(Call& call) { return many_buffers(call, false, -1, 0); }
+long h_writev(Call& call) { return many_buffers(call, true, -1, 0); }
+long h_preadv(Call& call) {
+  i64 offset = static_cast<i64>(call.arg(3));
+  return offset < 0 ? -EINVAL : many_buffers(call, false, offset, 0);
+}
+long h_pwritev(Call& call) {
+  i64 offset = static_cast<i64>(call.arg(3));
+  return offset < 0 ? -EINVAL : many_buffers(call, true, offset, 0);
+}
+long h_preadv2(Call& call) {
+  i64 offset = static_cast<i64>(call.arg(3));
+  if (offset < -1) return -EINVAL;
+  long error = checked_flags(call, call.fd(5));
+  return error != 0 ? error : many_buffers(call, false, offset, call.fd(5));
+}
+long h_pwritev2(Call& call) {
+  i64 offset = static_cast<i64>(call.arg(3));
+  if (offset < -1) return -EINVAL;
+  long error = checked_flags(call, call.fd(5));
+  return error != 0 ? error : many_buffers(call, true, offset, call.fd(5));
+}
+
+long h_lseek(Call& call) {
+  u64 word = call.file(0);
+  if (!is_file(word)) return -EBADF;
+  vfs::Task task = make_task(call, mount_of(word));
+  return to_long(vfs::seek_file(task, description_of(word), static_cast<i64>(call.arg(1)), call.fd(2)));
+}
+
+long h_ftruncate(Call& call) {
+  u64 word = call.file(0);
+  if (!is_file(word)) return -EBADF;
+  if (static_cast<i64>(call.arg(1)) < 0) return -EINVAL;
+  vfs::Task task = make_task(call, mount_of(word));
+  return to_long(vfs::truncate_file(task, description_of(word), call.arg(1)));
+}
+
+long h_truncate(Call& call) {
+  i64 size = static_cast<i64>(call.arg(1));
+  return at_path(call, AT_FDCWD, 0, kFollowLast, [&](vfs::Task& task, Place& place) -> Result<void> {
+    if (size < 0) return Error(EINVAL);
+    return vfs::truncate_at(task, place.at, static_cast<u64>(size));
+  });
+}
+
+long h_fallocate(Call& call) {
+  u64 word = call.file(0);
+  if (!is_file(word)) return -EBADF;
+  i64 offset = static_cast<i64>(call.arg(2)), bytes = static_cast<i64>(call.arg(3));
+  if (offset < 0 || bytes <= 0) return -EINVAL;
+  vfs::Task task = make_task(call, mount_of(word));
+  return to_long(vfs::fallocate_file(task, description_of(word), call.fd(1), static_cast<u64>(offset), static_cast<u64>(bytes)));
+}
+
+namespace {
+long sync_descriptor(Call& call, bool data_only) {
+  u64 word = call.file(0);
+  if (!is_file(word)) return -EBADF;
+  vfs::Task task = make_task(call, mount_of(word));
+  return to_long(vfs::sync_file(task, description_of(word), data_only));
+}
+} // namespace
+
+long h_fsync(Call& call) { return sync_descriptor(call, false); }
+long h_fdatasync(Call& call) { return sync_descriptor(call, true); }
+long h_syncfs(Call& call) { return sync_descriptor(call, false); }
+long h_sync_file_range(Call& call) {
+  if ((call.arg(3) & ~u64{7}) != 0 || static_cast<i64>(call.arg(1)) < 0 || static_cast<i64>(call.arg(2)) < 0) return -EINVAL;
+  return sync_descriptor(call, true);
+}
+// Advice: nothing has to be read ahead.
+long h_fadvise64(Call& call) {
+  if (!is_file(call.file(0))) return -EBADF;
+  return call.arg(3) > 5 ? -EINVAL : 0;
+}
+long h_readahead(Call& call) { return is_file(call.file(0)) ? 0 : -EBADF; }
+
+long h_getdents64(Call& call) {
+  u64 word = call.file(0);
+  if (!is_file(word)) return -EBADF;
+  vfs::Task task = make_task(call, mount_of(word));
+  return to_long(vfs::read_dir(task, description_of(word), call.pointer<void>(1), call.arg(2) & 0xffffffff, false));
+}
+long h_getdents(Call& call) {
+  u64 word = call.file(0);
+  if (!is_file(word)) return -EBADF;
+  vfs::Task task = make_task(call, mount_of(word));
+  return to_long(vfs::read_dir(task, description_of(word), call.pointer<void>(1), call.arg(2) & 0xffffffff, true));
+}
+
+long h_flock(Call& call) {
+  u64 word = call.file(0);
+  if (!is_file(word)) return -EBADF;
+  call.block.interrupted = 0;
+  vfs::Task task = make_task(call, mount_of(word));
+  return to_long(vfs::flock_file(task, description_of(word), call.fd(1)));
+}
+
+long record_lock(Call& call, u64 word, int command) {
+  struct flock lock;
+  if (pmem::copy_guarded(&lock, call.pointer<void>(2), sizeof lock) != 0) return -EFAULT;
+  call.block.interrupted = 0;
+  vfs::Task task = make_task(call, mount_of(word));
+  Result<void> done = vfs::record_lock(task, description_of(word), command, &lock);
+  if (!done.ok()) return -done.error();
+  if ((command == F_GETLK || command == F_OFD_GETLK) && pmem::copy_guarded(call.pointer<void>(2), &lock, sizeof lock) != 0)
+    return -EFAULT;
+  return 0;
+}
+
+} // namespace pmemfile::preload

@@ -1,0 +1,361 @@
+#include "preload/maps.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+
+#include "data/data.h"
+#include "preload/handlers.h"
+
+namespace pmemfile::preload {
+
+u32 g_mapping_count;
+
+namespace {
+
+constexpr u64 kPage = 4096;
+// Holes of a mapping up to this size are filled at once: system calls may then be given any address of it.
+constexpr u64 kFillAtOnceBytes = 8 << 20;
+constexpr u64 kFillStepBytes = 64 << 10;
+
+struct Mapping {
+  u64 start, bytes;
+  u64 file_offset;
+  u64 ino;
+  vfs::Description description; // only to pin with
+  u32 handle; // the pin; several pieces of one mapping share it
+  u32 mount;
+  i32 prot;
+  bool shared, may_write;
+};
+constexpr u32 kMaxMappings = 65536;
+Mapping* g_mappings; // ascending
+u32 g_lock;
+u32 g_next_handle;
+
+class MapLock {
+ public:
+  MapLock() {
+    while (exchange(g_lock, 1u) != 0) raw_syscall(SYS_sched_yield);
+  }
+  ~MapLock() { store_release(g_lock, 0u); }
+  MapLock(const MapLock&) = delete;
+  MapLock& operator=(const MapLock&) = delete;
+};
+
+bool make_table() {
+  if (g_mappings != nullptr) return true;
+  long room = raw_syscall(SYS_mmap, 0, kMaxMappings * sizeof(Mapping), PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (is_syscall_error(room)) return false;
+  g_mappings = reinterpret_cast<Mapping*>(room);
+  return true;
+}
+
+// First mapping that ends behind `address`.
+u32 find(u64 address) {
+  u32 low = 0, high = g_mapping_count;
+  while (low < high) {
+    u32 middle = (low + high) / 2;
+    if (g_mappings[middle].start + g_mappings[middle].bytes <= address)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low;
+}
+
+void insert_at(u32 index, const Mapping& mapping) {
+  for (u32 i = g_mapping_count; i > index; --i) g_mappings[i] = g_mappings[i - 1];
+  g_mappings[index] = mapping;
+  ++g_mapping_count;
+}
+
+bool handle_in_use(u32 handle) {
+  for (u32 i = 0; i < g_mapping_count; ++i)
+    if (g_mappings[i].handle == handle) return true;
+  return false;
+}
+
+void erase_at(u32 index) {
+  Mapping gone = g_mappings[index];
+  --g_mapping_count;
+  for (u32 i = index; i < g_mapping_count; ++i) g_mappings[i] = g_mappings[i + 1];
+  if (!handle_in_use(gone.handle)) (void)vfs::unpin_mapping(*current_process().pools[gone.mount], gone.handle);
+}
+
+// Splits so that no mapping crosses `address`. False if the table is full.
+bool split_at(u64 address) {
+  u32 index = find(address);
+  if (index == g_mapping_count || g_mappings[index].start >= address) return true;
+  if (g_mapping_count == kMaxMappings) return false;
+  Mapping second = g_mappings[index];
+  u64 first_bytes = address - second.start;
+  g_mappings[index].bytes = first_bytes;
+  second.start += first_bytes;
+  second.bytes -= first_bytes;
+  second.file_offset += first_bytes;
+  insert_at(index + 1, second);
+  return true;
+}
+
+// Forgets what the table says of a range that is about to be replaced or unmapped.
+bool forget_range(u64 start, u64 bytes) {
+  if (!split_at(start) || !split_at(start + bytes)) return false;
+  for (u32 index = find(start); index < g_mapping_count && g_mappings[index].start < start + bytes;) erase_at(index);
+  return true;
+}
+
+Result<u32> new_handle() {
+  for (u32 tries = 0; tries < kMaxMapHandles; ++tries) {
+    u32 handle = kFirstMapHandle + g_next_handle++ % kMaxMapHandles;
+    if (!handle_in_use(handle)) return handle;
+  }
+  return Error(ENOMEM);
+}
+
+// ---- Giving pages their blocks ----------------------------------------------------------------------------------
+
+// Executable pages from a pool on a file system mounted noexec: a private copy.
+Result<void> copy_pages(journal::Store& store, const Mapping& mapping, u64 address, u64 bytes) {
+  long made = raw_syscall(SYS_mmap, static_cast<long>(address), static_cast<long>(bytes), PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+  if (is_syscall_error(made)) return Error(static_cast<int>(-made));
+  data::IoVec vector{reinterpret_cast<void*>(address), bytes};
+  TRY(data::read(store, Ino{mapping.ino}, mapping.file_offset + (address - mapping.start), &vector, 1));
+  long set = raw_syscall(SYS_mprotect, static_cast<long>(address), static_cast<long>(bytes), mapping.prot);
+  if (set != 0) return Error(static_cast<int>(-set));
+  return {};
+}
+
+Result<void> map_run(vfs::Pool& pool, const Mapping& mapping, const data::Run& run, u64 first_block) {
+  u64 address = mapping.start + (run.file_block - first_block) * kPage;
+  u64 bytes = run.count * kPage;
+  if (raw(run.block) == 0 || run.unwritten) {
+    if (mapping.shared) return {}; // stays without access until it is touched
+    long set = raw_syscall(SYS_mprotect, static_cast<long>(address), static_cast<long>(bytes), mapping.prot);
+    return set == 0 ? Result<void>() : Error(static_cast<int>(-set));
+  }
+  if (!pool.store().data_blocks(run.block, run.count)) return Error(kErrnoCorrupt);
+  long mapped = raw_syscall(SYS_mmap, static_cast<long>(address), static_cast<long>(bytes), mapping.prot,
+                            (mapping.shared ? MAP_SHARED : MAP_PRIVATE) | MAP_FIXED, pool.pool_fd(),
+                            static_cast<long>(raw(run.block) * kPage));
+  if (mapped == -EPERM && (mapping.prot & PROT_EXEC) != 0) return copy_pages(pool.store(), mapping, address, bytes);
+  if (is_syscall_error(mapped)) return Error(static_cast<int>(-mapped));
+  return {};
+}
+
+// Maps the blocks that [offset, offset + bytes) of the file has; `fill`: gives holes of shared mappings blocks first.
+Result<void> map_blocks(vfs::Pool& pool, const Mapping& mapping, u64 address, u64 bytes, bool fill) {
+  journal::Store& store = pool.store();
+  u64 offset = mapping.file_offset + (address - mapping.start);
+  u64 size = TRY(inode::read(store, Ino{mapping.ino})).size;
+  u64 end = min_of(offset + bytes, align_up(size, kPage));
+  if (offset >= end) return {};
+  if (fill && mapping.shared && store.medium.writable) TRY(data::materialize(store, Ino{mapping.ino}, offset, end - offset));
+  u64 first_block = mapping.file_offset / kPage;
+  data::Run runs[16];
+  for (u64 block = offset / kPage; block < end / kPage;) {
+    u32 count = TRY(data::runs(store, Ino{mapping.ino}, block, end / kPage - block, runs, 16));
+    if (count == 0) break;
+    for (u32 i = 0; i < count; ++i) {
+      if (runs[i].count == 0 || runs[i].file_block != block || runs[i].count > end / kPage - block) return Error(kErrnoCorrupt);
+      TRY(map_run(pool, mapping, runs[i], first_block));
+      block += runs[i].count;
+    }
+  }
+  return {};
+}
+
+long check_request(const vfs::DescriptionInfo& info, u64 bytes, int prot, int flags, u64 offset) {
+  constexpr int kType = 0x0f;
+  int type = flags & kType;
+  if (bytes == 0 || (offset & (kPage - 1)) != 0) return -EINVAL;
+  if (offset + bytes < offset) return -EOVERFLOW;
+  if (type != MAP_SHARED && type != MAP_PRIVATE && type != MAP_SHARED_VALIDATE) return -EINVAL;
+  if (type == MAP_SHARED_VALIDATE && (flags & MAP_SYNC) != 0) return -EOPNOTSUPP;
+  if ((info.flags & O_PATH) != 0) return -EBADF;
+  int access = info.flags & O_ACCMODE;
+  if (access == O_WRONLY) return -EACCES;
+  if (type != MAP_PRIVATE && (prot & PROT_WRITE) != 0 && access != O_RDWR) return -EACCES;
+  if ((info.mode & 0170000) != 0100000) return -ENODEV;
+  return 0;
+}
+
+long map_file(Call& call, u64 word, u64 hint, u64 bytes, int prot, int flags, u64 offset) {
+  vfs::Pool& pool = call.pool(mount_of(word));
+  vfs::DescriptionInfo info = vfs::info(pool, description_of(word));
+  long bad = check_request(info, bytes, prot, flags, offset);
+  if (bad != 0) return bad;
+  bytes = align_up(bytes, kPage);
+  MapLock locked;
+  if (!make_table() || g_mapping_count + 2 >= kMaxMappings) return -ENOMEM;
+  Result<u32> handle = new_handle();
+  if (!handle.ok()) return -handle.error();
+  Result<void> pinned = vfs::pin_mapping(pool, description_of(word), handle.value());
+  if (!pinned.ok()) return -pinned.error();
+  long start = raw_syscall(SYS_mmap, static_cast<long>(hint), static_cast<long>(bytes), PROT_NONE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_32BIT)), -1, 0);
+  if (is_syscall_error(start)) {
+    (void)vfs::unpin_mapping(pool, handle.value());
+    return start;
+  }
+  forget_range(static_cast<u64>(start), bytes); // what MAP_FIXED replaced
+  bool shared = (flags & 0x0f) != MAP_PRIVATE;
+  Mapping mapping{static_cast<u64>(start), bytes, offset, raw(info.ino), description_of(word), handle.value(), mount_of(word), prot,
+                  shared, !shared || (info.flags & O_ACCMODE) == O_RDWR};
+  insert_at(find(mapping.start), mapping);
+  Result<void> mapped = map_blocks(pool, mapping, mapping.start, bytes, bytes <= kFillAtOnceBytes || (flags & MAP_POPULATE) != 0);
+  if (!mapped.ok()) {
+    forget_range(mapping.start, bytes);
+    raw_syscall(SYS_munmap, start, static_cast<long>(bytes));
+    return mapped.error() == ESTALE ? -ENODEV : -mapped.error();
+  }
+  return start;
+}
+
+} // namespace
+
+void reset_map_lock() { store_release(g_lock, 0u); }
+
+Fill fill_mapping(u64 address) {
+  if (load_relaxed(g_mapping_count) == 0) return Fill::kNotOurs;
+  MapLock locked;
+  u32 index = find(address);
+  if (index == g_mapping_count || g_mappings[index].start > address) return Fill::kNotOurs;
+  const Mapping& mapping = g_mappings[index];
+  vfs::Pool& pool = *current_process().pools[mapping.mount];
+  Result<inode::Attr> attr = inode::read(pool.store(), Ino{mapping.ino});
+  if (!attr.ok()) return Fill::kFailed;
+  u64 page = align_down(address, kPage);
+  if (mapping.file_offset + (page - mapping.start) >= attr.value().size) return Fill::kBeyondEnd;
+  u64 bytes = min_of(kFillStepBytes, mapping.start + mapping.bytes - page);
+  return map_blocks(pool, mapping, page, bytes, true).ok() ? Fill::kFilled : Fill::kFailed;
+}
+
+long h_mmap(Call& call) {
+  u64 word = call.file(4);
+  int flags = call.fd(3);
+  if (word == 0 || (flags & MAP_ANONYMOUS) != 0) {
+    if ((flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) == MAP_FIXED && g_mapping_count != 0) {
+      MapLock locked;
+      forget_range(call.arg(0), align_up(call.arg(1), kPage));
+    }
+    return kPassOn;
+  }
+  if (!is_file(word)) return -EBADF;
+  return map_file(call, word, call.arg(0), call.arg(1), call.fd(2), flags, call.arg(5));
+}
+
+long h_munmap(Call& call) {
+  u64 bytes = align_up(call.arg(1), kPage);
+  MapLock locked;
+  u32 index = find(call.arg(0));
+  if (index == g_mapping_count || g_mappings[index].start >= call.arg(0) + bytes) return kPassOn;
+  long result = call.kernel();
+  if (result == 0 && !forget_range(call.arg(0), bytes)) return -ENOMEM;
+  return result;
+}
+
+long h_mprotect(Call& call) {
+  u64 start = call.arg(0), bytes = align_up(call.arg(1), kPage);
+  int prot = call.fd(2);
+  if ((start & (kPage - 1)) != 0) return kPassOn;
+  MapLock locked;
+  u32 index = find(start);
+  if (index == g_mapping_count || g_mappings[index].start >= start + bytes) return kPassOn;
+  if (!split_at(start) || !split_at(start + bytes)) return -ENOMEM;
+  index = find(start);
+  for (u32 i = index; i < g_mapping_count && g_mappings[i].start < start + bytes; ++i)
+    if (g_mappings[i].shared && !g_mappings[i].may_write && (prot & PROT_WRITE) != 0) return -EACCES;
+  long result = call.kernel();
+  if (result != 0) return result;
+  // Pages without a block must not become accessible: what has none loses its access again, and gets it when touched.
+  for (u32 i = index; i < g_mapping_count && g_mappings[i].start < start + bytes; ++i) {
+    Mapping& mapping = g_mappings[i];
+    mapping.prot = prot;
+    vfs::Pool& pool = call.pool(mapping.mount);
+    Result<inode::Attr> attr = inode::read(pool.store(), Ino{mapping.ino});
+    if (!attr.ok()) continue;
+    if (mapping.shared) {
+      Result<void> mapped = map_blocks(pool, mapping, mapping.start, mapping.bytes, true);
+      if (!mapped.ok()) return -mapped.error();
+    }
+    u64 end = align_up(attr.value().size, kPage);
+    u64 inside = end > mapping.file_offset ? min_of(end - mapping.file_offset, mapping.bytes) : 0;
+    if (inside < mapping.bytes)
+      raw_syscall(SYS_mprotect, static_cast<long>(mapping.start + inside), static_cast<long>(mapping.bytes - inside), PROT_NONE);
+  }
+  return 0;
+}
+
+namespace {
+
+// A descriptor-like word by which map_file can map what a mapping shows.
+long remap(Call& call, const Mapping& old, u64 old_bytes, u64 new_bytes, u64 target, int flags) {
+  vfs::Pool& pool = call.pool(old.mount);
+  long start = raw_syscall(SYS_mmap, static_cast<long>(target), static_cast<long>(new_bytes), PROT_NONE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | flags, -1, 0);
+  if (is_syscall_error(start)) return start;
+  Mapping moved = old;
+  moved.start = static_cast<u64>(start);
+  moved.bytes = new_bytes;
+  Result<void> mapped = map_blocks(pool, moved, moved.start, new_bytes, new_bytes <= kFillAtOnceBytes);
+  if (!mapped.ok()) {
+    raw_syscall(SYS_munmap, start, static_cast<long>(new_bytes));
+    return -mapped.error();
+  }
+  if (!moved.shared && (old.prot & PROT_WRITE) != 0) // what the program wrote into its private pages goes along
+    (void)pmem::copy_guarded(reinterpret_cast<void*>(start), reinterpret_cast<void*>(old.start), min_of(old_bytes, new_bytes));
+  if (static_cast<u64>(start) != old.start) {
+    insert_at(find(moved.start), moved); // shares the pin, so that it stays
+    raw_syscall(SYS_munmap, static_cast<long>(old.start), static_cast<long>(old_bytes));
+    forget_range(old.start, old_bytes);
+  }
+  return start;
+}
+
+} // namespace
+
+long h_mremap(Call& call) {
+  u64 start = call.arg(0), old_bytes = align_up(call.arg(1), kPage), new_bytes = align_up(call.arg(2), kPage);
+  int flags = call.fd(3);
+  MapLock locked;
+  u32 index = find(start);
+  if (index == g_mapping_count || g_mappings[index].start >= start + max_of(old_bytes, u64{1})) {
+    if ((flags & MREMAP_FIXED) != 0) forget_range(call.arg(4), new_bytes);
+    return kPassOn;
+  }
+  if ((start & (kPage - 1)) != 0 || new_bytes == 0) return -EINVAL;
+  if (old_bytes == 0) return refuse(call, EINVAL);
+  if (g_mapping_count + 4 >= kMaxMappings || !split_at(start) || !split_at(start + old_bytes)) return -ENOMEM;
+  Mapping mapping = g_mappings[find(start)];
+  if (mapping.start != start || mapping.bytes != old_bytes) return -EFAULT; // crosses mappings
+  if ((flags & MREMAP_FIXED) != 0) {
+    if ((flags & MREMAP_MAYMOVE) == 0) return -EINVAL;
+    forget_range(call.arg(4), new_bytes);
+    return remap(call, mapping, old_bytes, new_bytes, call.arg(4), MAP_FIXED);
+  }
+  if (new_bytes <= old_bytes) {
+    if (new_bytes == old_bytes) return static_cast<long>(start);
+    raw_syscall(SYS_munmap, static_cast<long>(start + new_bytes), static_cast<long>(old_bytes - new_bytes));
+    forget_range(start + new_bytes, old_bytes - new_bytes);
+    return static_cast<long>(start);
+  }
+  // In place, if there is room behind it.
+  u64 more = new_bytes - old_bytes;
+  long behind = raw_syscall(SYS_mmap, static_cast<long>(start + old_bytes), static_cast<long>(more), PROT_NONE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+  if (!is_syscall_error(behind)) {
+    Mapping& grown = g_mappings[find(start)];
+    grown.bytes = new_bytes;
+    Result<void> mapped = map_blocks(call.pool(mapping.mount), grown, start + old_bytes, more, new_bytes <= kFillAtOnceBytes);
+    if (mapped.ok()) return static_cast<long>(start);
+    grown.bytes = old_bytes;
+    raw_syscall(SYS_munmap, behind, static_cast<long>(more));
+    return -mapped.error();
+  }
+  if ((flags & MREMAP_MAYMOVE) == 0) return -ENOMEM;
+  return remap(call, mapping, old_bytes, new_bytes, 0, 0);
+}
+
+} // namespace pmemfile::preload

@@ -1,0 +1,22 @@
+// Mappings of pool files: pieces of the pool file itself, so that mappings and
+// read and write are coherent between all processes.
+//
+// Holes and pages beyond the end of the file have no access; fill_mapping() gives
+// them their block at the first touch, from the fault handler.
+// Rules: the table belongs to the memory of the process: shared with vfork-like
+// children, copied by fork, gone after exec. Hook-safe.
+#pragma once
+
+#include "preload/state.h"
+
+namespace pmemfile::preload {
+
+extern u32 g_mapping_count; // 0: munmap and its kin pass at once
+
+enum class Fill : u8 { kNotOurs, kFilled, kBeyondEnd, kFailed };
+// For the fault handler, outside a served call.
+Fill fill_mapping(u64 address);
+// In the child of fork: nobody else is there who could hold the lock.
+void reset_map_lock();
+
+} // namespace pmemfile::preload

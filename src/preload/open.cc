@@ -1,0 +1,285 @@
+// open, close, dup and fcntl.
+
+#include <fcntl.h>
+#include <linux/openat2.h>
+
+#include "preload/cwd.h"
+#include "preload/descriptors.h"
+#include "preload/handlers.h"
+#include "preload/names_of.h"
+#include "preload/paths.h"
+#include "preload/procfs.h"
+
+namespace pmemfile::preload {
+namespace {
+
+// open(2) on a pool: claims the number first, so that a failure needs nothing undone but the claim.
+Result<u64> open_in_pool(Call& call, vfs::Task& task, const Place& place, int flags, u32 mode) {
+  Process& process = call.process;
+  u32 fd = TRY(claim_number(process, 0));
+  Result<vfs::OpenResult> opened = vfs::open_at(task, place.at, flags, mode, fd);
+  if (!opened.ok()) {
+    give_back_number(process, fd);
+    return Error(opened.error());
+  }
+  u64 kernel_flag = load_relaxed(process.fds[fd]) & kFdKernelCloexec;
+  remember_name(process, fd, place.mount, place.at);
+  set_fd_word(process, fd,
+              file_word(place.mount, opened.value().description, kernel_flag | ((flags & O_CLOEXEC) != 0 ? kFdCloexec : 0)));
+  return u64{fd};
+}
+
+// The kernel's open of a path whose directories lead into no pool: the last component may still be a symlink.
+// Returns kPassOn if the kernel is to do it as it stands, -ELOOP if it has to be walked.
+long open_kernel_path(Call& call, int dirfd, const char* path, int flags, u64 mode, const Place& place) {
+  empty_stash(call.process);
+  if ((flags & (O_NOFOLLOW | O_EXCL)) != 0 && (flags & O_PATH) == 0 && (flags & (O_NOFOLLOW | O_CREAT)) != 0)
+    return kPassOn; // does not follow
+  if ((flags & O_PATH) != 0 && (flags & O_NOFOLLOW) != 0) return kPassOn;
+  if (!place.plain_dir) {
+    char one[1];
+    long link = raw_syscall(SYS_readlinkat, dirfd, as_arg(path), as_arg(one), 1);
+    return link > 0 ? -ELOOP : kPassOn;
+  }
+  constexpr int kKnown = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK | O_DSYNC | O_SYNC |
+                         O_ASYNC | O_DIRECT | 0100000 /* O_LARGEFILE */ | O_DIRECTORY | O_NOFOLLOW | O_NOATIME | O_CLOEXEC | O_PATH | O_TMPFILE;
+  bool makes = (flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE;
+  open_how how{};
+  how.flags = static_cast<u64>(flags & kKnown) | 0100000;
+  if ((flags & O_PATH) != 0) how.flags = static_cast<u64>(flags & (O_PATH | O_DIRECTORY | O_CLOEXEC));
+  how.mode = makes ? mode & 07777 : 0;
+  how.resolve = RESOLVE_NO_SYMLINKS;
+  long fd = pmemfile_preload_wait(SYS_openat2, dirfd, as_arg(path), as_arg(&how), sizeof how, 0, 0);
+  if (fd == -EINVAL || fd == -ENOSYS || fd == -EPERM) return kPassOn; // an old kernel, a filter: as it stands
+  return fd;
+}
+
+// What every flavour of open comes to.
+long open_any(Call& call, int dirfd, const char* path, int flags, u64 mode, unsigned path_index) {
+  unsigned options = (flags & O_NOFOLLOW) != 0 || ((flags & O_CREAT) != 0 && (flags & O_EXCL) != 0) ? 0 : kFollowLast;
+  options |= kLastIsChecked;
+  bool rewritten = false;
+  for (unsigned round = 0; round < 40; ++round) {
+    Place place;
+    long error = locate(call, dirfd, path, options, 0, place);
+    if (error != 0) return error;
+    if (place.special == Special::kProcMounts || place.special == Special::kProcMountinfo)
+      return open_mount_list(call, place.special, flags);
+    if (!place.ours) {
+      if (path_index == ~0u) return kPassOn;
+      if (rewritten) {
+        empty_stash(call.process);
+        return kernel_call_with_path(call, path_index, path);
+      }
+      long fd = (options & kLastIsChecked) != 0 ? open_kernel_path(call, dirfd, path, flags, mode, place) : kPassOn;
+      if (fd != -ELOOP) return fd;
+      options = (options & ~kLastIsChecked) | kNeverKnown; // a symlink: walk it
+      continue;
+    }
+    if (place.special == Special::kProcFdLink || place.special == Special::kProcCwd) return -ELOOP;
+    vfs::Task task = make_task(call, place.mount);
+    Result<u64> opened = open_in_pool(call, task, place, flags, static_cast<u32>(mode & 07777));
+    if (opened.error() != vfs::kEscaped) return to_long(opened);
+    memcpy(call.block.rooms[0].path, call.block.escape, kPathBytes);
+    path = call.block.rooms[0].path;
+    dirfd = AT_FDCWD;
+    rewritten = true;
+    options &= ~kLastIsChecked;
+  }
+  return -ELOOP;
+}
+
+} // namespace
+
+long h_open(Call& call) {
+  return open_any(call, AT_FDCWD, call.pointer<const char>(0), call.fd(1), call.arg(2), 0);
+}
+long h_creat(Call& call) {
+  return open_any(call, AT_FDCWD, call.pointer<const char>(0), O_CREAT | O_WRONLY | O_TRUNC, call.arg(1), 0);
+}
+long h_openat(Call& call) {
+  return open_any(call, call.fd(0), call.pointer<const char>(1), call.fd(2), call.arg(3), 1);
+}
+
+// openat2: RESOLVE_* restrictions that could matter inside a pool are not looked at there, so they are refused.
+long h_openat2(Call& call) {
+  open_how how{};
+  u64 size = call.arg(3);
+  if (size < sizeof how) return -EINVAL;
+  if (pmem::copy_guarded(&how, call.pointer<void>(2), sizeof how) != 0) return -EFAULT;
+  Place place;
+  long error = locate(call, call.fd(0), call.pointer<const char>(1), kFollowLast, 0, place);
+  if (error != 0) return error;
+  if (!place.ours) {
+    empty_stash(call.process);
+    return kPassOn;
+  }
+  if ((how.resolve & ~u64{RESOLVE_NO_MAGICLINKS | RESOLVE_CACHED}) != 0) return refuse(call, ENOSYS);
+  return open_any(call, call.fd(0), call.pointer<const char>(1), static_cast<int>(how.flags), how.mode, 1);
+}
+
+long h_close(Call& call) {
+  u32 fd = static_cast<u32>(call.arg(0));
+  u64 word = call.file(0);
+  if (!is_file(word)) return word == 0 ? kPassOn : -EBADF;
+  return close_file(call, fd, word);
+}
+
+long h_close_range(Call& call) {
+  u64 first = call.arg(0) & 0xffffffff, last = call.arg(1) & 0xffffffff;
+  unsigned flags = static_cast<unsigned>(call.arg(2));
+  constexpr unsigned kUnshare = 2, kSetCloexec = 4;
+  if (first > last || (flags & ~(kUnshare | kSetCloexec)) != 0) return -EINVAL;
+  Process& process = call.process;
+  u64 run = first; // start of a stretch without anything of ours
+  for (u64 fd = first; fd <= last && fd < process.fd_end; ++fd) {
+    u64 word = fd_word(process, fd);
+    if (word == 0) continue;
+    if (run < fd) raw_syscall(SYS_close_range, static_cast<long>(run), static_cast<long>(fd - 1), flags);
+    run = fd + 1;
+    if (!is_file(word)) continue;
+    if ((flags & kSetCloexec) != 0)
+      set_fd_word(process, static_cast<u32>(fd), word | kFdCloexec);
+    else
+      close_file(call, static_cast<u32>(fd), word);
+  }
+  if (run <= last) raw_syscall(SYS_close_range, static_cast<long>(run), static_cast<long>(last), flags);
+  note_kernel_close(process, first);
+  return 0;
+}
+
+namespace {
+
+// A second descriptor of a file of ours, on the claimed or placed number `fd`.
+long share_file(Call& call, u64 word, u32 old_fd, u32 fd, bool cloexec) {
+  Result<void> added = vfs::add_handle(call.pool(mount_of(word)), fd, description_of(word));
+  if (!added.ok()) {
+    give_back_number(call.process, fd);
+    return -added.error();
+  }
+  copy_name(call.process, old_fd, fd);
+  u64 kernel_flag = load_relaxed(call.process.fds[fd]) & kFdKernelCloexec;
+  set_fd_word(call.process, fd, file_word(mount_of(word), description_of(word), kernel_flag | (cloexec ? kFdCloexec : 0)));
+  return fd;
+}
+
+long duplicate(Call& call, u64 word, u32 minimum, bool cloexec) {
+  Result<u32> fd = claim_number(call.process, minimum);
+  if (!fd.ok()) return -fd.error();
+  return share_file(call, word, static_cast<u32>(call.arg(0)), fd.value(), cloexec);
+}
+
+// Closes the file on a number that is about to be something else; the placeholder stays where it is.
+void drop_file_for_replacement(Call& call, u32 fd, u64 word) {
+  set_fd_word(call.process, fd, kFdStashed | (word & kFdKernelCloexec));
+  (void)vfs::close_handle(call.pool(mount_of(word)), fd);
+}
+
+long duplicate_onto(Call& call, u32 from, u32 to, int flags, bool same_is_error) {
+  Process& process = call.process;
+  u64 from_word = fd_word(process, from), to_word = fd_word(process, to);
+  if ((flags & ~O_CLOEXEC) != 0) return -EINVAL;
+  if (from == to) {
+    if (same_is_error) return -EINVAL;
+    if (from_word == 0) return kPassOn;
+    return is_file(from_word) ? static_cast<long>(to) : -EBADF;
+  }
+  if (from_word != 0 && !is_file(from_word)) return -EBADF;
+  if (from_word == 0 && to_word == 0) return kPassOn;
+  if (to_word != 0 && (to_word & kFdInternal) != 0) {
+    if (!evade_number(process, to)) return -EBUSY;
+    to_word = 0;
+  }
+  if (from_word == 0) { // the kernel's onto ours
+    if ((to_word & kFdStashed) != 0) empty_stash(process);
+    long made = raw_syscall(SYS_dup3, from, to, flags);
+    if (made == -EINVAL) return kPassOn;
+    if (made < 0 || !is_file(to_word)) return made;
+    set_fd_word(process, to, 0);
+    (void)vfs::close_handle(call.pool(mount_of(to_word)), to);
+    return made;
+  }
+  if (is_file(to_word)) {
+    drop_file_for_replacement(call, to, to_word);
+  } else {
+    Result<void> placed = place_at(process, to);
+    if (!placed.ok()) return -placed.error();
+  }
+  return share_file(call, from_word, from, to, (flags & O_CLOEXEC) != 0);
+}
+
+} // namespace
+
+long h_dup(Call& call) {
+  u64 word = call.file(0);
+  if (word == 0) {
+    empty_stash(call.process);
+    return kPassOn;
+  }
+  return is_file(word) ? duplicate(call, word, 0, false) : -EBADF;
+}
+long h_dup2(Call& call) {
+  return duplicate_onto(call, static_cast<u32>(call.arg(0)), static_cast<u32>(call.arg(1)), 0, false);
+}
+long h_dup3(Call& call) {
+  return duplicate_onto(call, static_cast<u32>(call.arg(0)), static_cast<u32>(call.arg(1)), call.fd(2), true);
+}
+
+// Calls of the kernel that make descriptors take the lowest numbers: the stash must not stand in their way.
+long h_makes_descriptor(Call& call) {
+  if (load_relaxed(call.process.stash_count) != 0) empty_stash(call.process);
+  return kPassOn;
+}
+
+long h_fcntl(Call& call) {
+  u64 word = call.file(0);
+  u32 fd = static_cast<u32>(call.arg(0));
+  int command = call.fd(1);
+  Process& process = call.process;
+  if (word == 0) {
+    if (command == F_DUPFD || command == F_DUPFD_CLOEXEC) empty_stash(process);
+    return kPassOn;
+  }
+  if (!is_file(word)) return -EBADF;
+  vfs::Pool& pool = call.pool(mount_of(word));
+  switch (command) {
+    case F_DUPFD:
+    case F_DUPFD_CLOEXEC:
+      if (call.arg(2) >= kMaxDescriptors) return -EINVAL;
+      return duplicate(call, word, static_cast<u32>(call.arg(2)), command == F_DUPFD_CLOEXEC);
+    case F_GETFD:
+      return (word & kFdCloexec) != 0 ? FD_CLOEXEC : 0;
+    case F_SETFD:
+      set_fd_word(process, fd, (call.arg(2) & FD_CLOEXEC) != 0 ? word | kFdCloexec : word & ~kFdCloexec);
+      return 0;
+    case F_GETFL:
+      return vfs::info(pool, description_of(word)).flags | 0100000; // O_LARGEFILE, as a 64-bit kernel has it
+    case F_SETFL:
+      return to_long(vfs::set_status_flags(pool, description_of(word), call.fd(2)));
+    case F_GETLK:
+    case F_SETLK:
+    case F_SETLKW:
+    case F_OFD_GETLK:
+    case F_OFD_SETLK:
+    case F_OFD_SETLKW:
+      return record_lock(call, word, command);
+    case F_GETOWN:
+    case F_GETSIG:
+    case F_SETOWN: // only of use with O_ASYNC, which regular files do not have
+    case F_SETSIG:
+      return 0;
+    case F_GETLEASE:
+      return F_UNLCK;
+    case F_SETLEASE:
+      return refuse(call, EAGAIN);
+    case F_NOTIFY:
+      return refuse(call, EINVAL);
+    case F_GETPIPE_SZ:
+    case F_SETPIPE_SZ:
+      return -EBADF;
+    default:
+      return refuse(call, EINVAL);
+  }
+}
+
+} // namespace pmemfile::preload

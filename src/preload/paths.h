@@ -1,0 +1,72 @@
+// Where a path argument leads: into a pool or to the kernel.
+//
+// A path is ours if it begins with a mount point, if it is relative to a
+// directory of ours, or if symlinks, `..` or /proc on the kernel's side lead
+// into a mount point. The last is looked at component by component, and
+// directories that were found to lead nowhere are remembered for a moment.
+// Rules: hook-safe; texts of a Place are valid until the next locate() with the
+// same room, or the end of the call.
+#pragma once
+
+#include "preload/state.h"
+
+namespace pmemfile::preload {
+
+inline constexpr unsigned kFollowLast = 1;   // a symlink as last component is followed
+inline constexpr unsigned kAllowEmpty = 2;   // AT_EMPTY_PATH
+inline constexpr unsigned kLastIsChecked = 4; // the caller finds out itself whether the last component is a symlink
+inline constexpr unsigned kNeverKnown = 8;   // walk, whatever is remembered
+
+enum class Special : u8 { kNone, kProcMounts, kProcMountinfo, kProcExe, kProcCwd, kProcFdLink };
+
+struct Place {
+  bool ours = false;
+  u32 mount = 0;
+  vfs::At at;
+  bool itself = false;     // at.dir is what is meant, whatever its type (`allow_empty`)
+  i32 descriptor = -1;     // the descriptor of ours that is meant (/proc/self/fd/N, AT_EMPTY_PATH)
+  bool plain_dir = false;  // of a kernel path: no symlink but perhaps the last component
+  Special special = Special::kNone;
+};
+
+// `room`: 0 or 1, which path of the call. Returns 0 or a negated errno.
+long locate(Call& call, int dirfd, const char* path, unsigned options, unsigned room, Place& place);
+
+// What is remembered about directories is void: this process changed symlinks.
+void forget_known_dirs(Process& process);
+
+// Absolute kernel path of a kernel directory descriptor or AT_FDCWD; its length or a negated errno.
+long kernel_dir_path(Call& call, int dirfd, char* buffer);
+
+// Lexically normalises an absolute path in place ("//", "/./", "/../"); returns the new length.
+u64 normalise(char* path);
+
+// Is this text (of `bytes`) in a mount point? Returns the mount or -1.
+int mount_of_path(const char* path);
+
+// Runs the kernel's call with the path argument replaced.
+long kernel_call_with_path(Call& call, unsigned path_index, const char* path);
+
+// Runs `body(Task&, Place&)` on the pool that a path leads to, again for where it leads out of the pool, and the
+// kernel's call if it ends there.
+template <class Body>
+long at_path(Call& call, int dirfd, unsigned path_index, unsigned options, Body&& body) {
+  auto* path = call.pointer<const char>(path_index);
+  for (unsigned round = 0; round < 40; ++round) {
+    Place place;
+    long error = locate(call, dirfd, path, options, 0, place);
+    if (error != 0) return error;
+    if (!place.ours) return round == 0 ? kPassOn : kernel_call_with_path(call, path_index, path);
+    vfs::Task task = make_task(call, place.mount);
+    auto result = body(task, place);
+    if (PMEMFILE_LIKELY(result.error() != vfs::kEscaped)) return to_long(result);
+    char* copy = call.block.rooms[0].path;
+    memcpy(copy, call.block.escape, kPathBytes);
+    path = copy;
+    dirfd = -100; // AT_FDCWD; the path is absolute
+    options &= ~kLastIsChecked;
+  }
+  return -ELOOP;
+}
+
+} // namespace pmemfile::preload

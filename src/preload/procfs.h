@@ -1,0 +1,17 @@
+// What /proc says about this process where the kernel does not know: mounts, the
+// program's file. Rules: hook-safe.
+#pragma once
+
+#include "preload/paths.h"
+
+namespace pmemfile::preload {
+
+// A descriptor with the kernel's text and a line for each of our mounts.
+long open_mount_list(Call& call, Special which, int flags);
+// readlink of /proc/self/exe of a program that came from a pool; kPassOn if it is something else.
+long read_own_exe(Call& call, int dirfd, const char* path, char* user_buffer, u64 size);
+
+// Path of the program in a pool, if it was started from one; set at start.
+extern char g_exe_path[kPathBytes];
+
+} // namespace pmemfile::preload

@@ -1,0 +1,22 @@
+// Signals: handlers of the program run only outside served calls, and faults at
+// our copies become EFAULT.
+//
+// Every handler the program installs is entered through wrap_signal(): if the
+// thread is inside a served call, the signal is noted, all signals are blocked in
+// the interrupted context, and the end of the call raises it again. So the fast
+// path makes no system call, and handlers may jump out, fork and exec.
+// SIGSEGV and SIGBUS are always ours first. Rules: async-signal-safe.
+#pragma once
+
+#include "preload/state.h"
+
+namespace pmemfile::preload {
+
+// Installs the handlers of SIGSEGV and SIGBUS; keeps what they replace.
+void start_signals(Process& process);
+// End of a served call: raises what came meanwhile. True if the call shall be made again (SA_RESTART).
+bool raise_pending(ThreadBlock& block, long nr, long result);
+// Is this address on the alternate signal stack of the thread?
+bool on_alternate_stack(u64 stack_pointer);
+
+} // namespace pmemfile::preload

@@ -1,0 +1,107 @@
+#include "preload/start.h"
+
+#include <elf.h>
+#include <fcntl.h>
+#include <sys/auxv.h>
+#include <unistd.h>
+
+#include "preload/children.h"
+#include "preload/config.h"
+#include "preload/credentials.h"
+#include "preload/cwd.h"
+#include "preload/descriptors.h"
+#include "preload/exec_state.h"
+#include "preload/handlers.h"
+#include "preload/names_of.h"
+#include "preload/report.h"
+#include "preload/signals.h"
+
+namespace pmemfile::preload {
+
+namespace {
+
+// AT_SECURE stands behind the environment on the initial stack.
+bool is_secure(char** environment) {
+  char** at = environment;
+  while (*at != nullptr) ++at;
+  for (auto* entry = reinterpret_cast<Elf64_auxv_t*>(at + 1); entry->a_type != AT_NULL; ++entry)
+    if (entry->a_type == AT_SECURE) return entry->a_un.a_val != 0;
+  return false;
+}
+
+void attach_pools() {
+  for (u32 i = 0; i < g_mount_count; ++i) {
+    vfs::AttachFailure failure{};
+    vfs::AttachOptions options;
+    options.shm_dir = g_config.shm_dir;
+    Result<vfs::Pool*> pool = vfs::Pool::attach(g_mounts[i].pool_path, options, &failure);
+    if (!pool.ok() && (pool.error() == EACCES || pool.error() == EROFS)) {
+      options.read_only = true;
+      vfs::AttachFailure second{};
+      Result<vfs::Pool*> read_only = vfs::Pool::attach(g_mounts[i].pool_path, options, &second);
+      if (read_only.ok()) pool = read_only;
+    }
+    if (!pool.ok()) give_up("cannot use the pool", g_mounts[i].pool_path, failure.text);
+    g_process.pools[i] = pool.value();
+  }
+}
+
+void hide_own_descriptors() {
+  for (u32 i = 0; i < g_mount_count; ++i) {
+    vfs::Pool& pool = *g_process.pools[i];
+    for (int fd : {pool.pool_fd(), pool.segment_fd(), pool.token_fd()}) hide_descriptor(g_process, fd);
+  }
+}
+
+void warn(std::string_view line) {
+  FixedText<512> text;
+  text << "pmemfile: " << line << "\n";
+  text.write_to(2);
+}
+
+// PMEMFILE_CD and PMEMFILE_PRELOAD_PAUSE_AT_START.
+void wishes_of_the_user() {
+  if (g_config.cd != nullptr && g_config.exec_state == nullptr) {
+    intercept::Frame frame{};
+    frame.rax = SYS_chdir;
+    frame.rdi = reinterpret_cast<u64>(g_config.cd);
+    long result = hook(frame) == intercept::Verdict::Done ? static_cast<long>(frame.rax) : raw_syscall(SYS_chdir, as_arg(g_config.cd));
+    if (result < 0) give_up("cannot change to the directory", g_config.cd, "check PMEMFILE_CD");
+  }
+  while (load_acquire(g_config.pause_at_start)) { // set it to false in a debugger
+    u64 delay[2] = {0, 100000000};
+    raw_syscall(SYS_nanosleep, as_arg(delay), 0);
+  }
+}
+
+// Order: nothing of the program may run between taking over the old image's state and patching; the environment is
+// cleaned even if there is nothing to take over.
+__attribute__((constructor)) void start(int, char**, char** environment) {
+  if (environment == nullptr || is_secure(environment)) return;
+  if (!read_config(environment)) return;
+  if (!make_descriptor_table(g_process) || thread_block() == nullptr) give_up("no memory", "at start", "free some");
+  read_credentials(g_process);
+  if (g_config.exec_state != nullptr)
+    adopt_state(g_config.exec_state, environment);
+  else
+    attach_pools();
+  for (u32 i = 0; i < g_mount_count; ++i)
+    if (g_process.pools[i] == nullptr) give_up("the program before handed over fewer pools", g_mounts[i].pool_path, "set PMEMFILE_POOLS anew");
+  remove_variable(environment, kStateVariable);
+  hide_own_descriptors();
+  start_signals(g_process);
+  open_log();
+  intercept::Options options;
+  options.warn = warn;
+  Result<void> started = intercept::start(hook, &kChildEvents, options);
+  if (!started.ok()) {
+    FixedText<16> number;
+    number << static_cast<i64>(started.error());
+    give_up("cannot intercept the system calls of this process", number.view(), "see PMEMFILE_REPORT; is another copy of the library loaded?");
+  }
+  wishes_of_the_user();
+}
+
+} // namespace
+
+} // namespace pmemfile::preload

@@ -1,0 +1,207 @@
+// What the preload library knows of its process: mounts, descriptors, working
+// directory, credentials; and of each thread.
+//
+// Owner: one Process for the process, and a private copy for each child that
+// runs in our memory (vfork, posix_spawn) while it runs. Rules: hook-safe.
+// Tables are changed under Process::lock, which is taken only inside a served
+// call, where signal handlers of the program are held back (signals.h).
+#pragma once
+
+#include <string_view>
+
+#include "base/atomic.h"
+#include "base/syscall.h"
+#include "base/text.h"
+#include "intercept/engine.h"
+#include "vfs/pool.h"
+#include "vfs/vfs.h"
+
+namespace pmemfile::preload {
+
+inline constexpr unsigned kMaxMounts = 8;
+inline constexpr u64 kPathBytes = 4096; // PATH_MAX, NUL included
+
+struct Mount {
+  std::string_view point; // absolute, normalised, without trailing '/'
+  std::string_view last;  // its last component
+  const char* pool_path = nullptr;
+};
+
+// ---- Descriptors: one word each, 0 for those of the kernel ----------------------------------------------------
+inline constexpr u32 kMaxDescriptors = 1u << 20;
+inline constexpr u64 kFdCloexec = u64{1} << 40;       // as the program sees it
+inline constexpr u64 kFdKernelCloexec = u64{1} << 41; // as the placeholder has it
+inline constexpr u64 kFdStashed = u64{1} << 42;       // closed for the program, placeholder kept for the next open
+inline constexpr u64 kFdInternal = u64{1} << 43;      // ours; the program sees it closed
+constexpr bool is_file(u64 word) { return ((word >> 32) & 0xff) != 0; }
+constexpr u32 mount_of(u64 word) { return static_cast<u32>((word >> 32) & 0xff) - 1; }
+constexpr vfs::Description description_of(u64 word) { return vfs::Description{static_cast<u32>(word)}; }
+constexpr u64 file_word(u32 mount, vfs::Description description, u64 flags) {
+  return static_cast<u32>(description) | u64{mount + 1} << 32 | flags;
+}
+
+inline constexpr unsigned kMaxStash = 32;
+
+// Handles of this process that are no descriptors.
+inline constexpr u32 kCwdHandle = vfs::kFirstPrivateHandle;
+inline constexpr u32 kFirstMapHandle = vfs::kFirstPrivateHandle + 16;
+inline constexpr u32 kMaxMapHandles = 65536;
+
+struct Cwd {
+  bool in_pool = false;
+  u32 mount = 0;
+  Ino ino{};
+  u64 generation = 1; // advanced by every change; seeds the cache of directories
+};
+
+// Directories of the kernel that are known to lead into no pool (paths.h).
+inline constexpr unsigned kKnownDirs = 256;
+struct KnownDir {
+  u64 hash;
+  u64 stamp; // epoch of cache and coarse time
+  bool plain; // no symlink on the way
+};
+
+// A signal's disposition as the program set it: the kernel's struct of rt_sigaction.
+struct KernelAction {
+  u64 handler;
+  u64 flags;
+  u64 restorer;
+  u64 mask;
+};
+struct SignalAction {
+  KernelAction action;
+  bool known; // false: what the kernel has is what the program sees
+};
+
+struct Process {
+  vfs::Pool* pools[kMaxMounts] = {};
+  u64* fds = nullptr;
+  u32 fd_end = 0; // beyond the highest entry that was ever set
+  // Every number below is in use in the kernel, stashed ones included.
+  u32 fd_floor = 0;
+  u32 stash_count = 0;
+  u32 stash[kMaxStash] = {}; // ascending
+  int placeholder = -1;      // what descriptors of pool files are made from; -1: not opened yet
+  u32 lock = 0;
+  Cwd cwd;
+  u32 umask = 022;
+  vfs::Credentials credentials;
+  u32 groups[64] = {};
+  u32* many_groups = nullptr; // if they do not fit
+  u64 known_epoch = 1;
+  KnownDir known[kKnownDirs] = {};
+  bool is_child_view = false;
+  SignalAction actions[65] = {};
+};
+
+// ---- Threads ----------------------------------------------------------------------------------------------------
+inline constexpr unsigned kMaxPending = 32;
+struct PendingSignal {
+  int signal;
+  u8 info[128]; // siginfo_t
+};
+struct PathRoom { // for one path argument
+  char path[kPathBytes];
+  char todo[2 * kPathBytes];
+};
+// Stack and scratch room of one thread. The first page is the guard.
+struct alignas(4096) ThreadBlock {
+  char guard[4096];
+  char stack[64 * 1024];
+  char escape[kPathBytes];
+  char done[kPathBytes];
+  char link[kPathBytes];
+  PathRoom rooms[2];
+  u8 scratch[16384];
+  u32 interrupted; // a signal came while an interruptible wait was under way
+  u32 pending_count;
+  u64 saved_mask;
+  PendingSignal pending[kMaxPending];
+  bool pending_restart; // all pending handlers were installed with SA_RESTART
+  struct ChildRun* children; // children.cc: clones of this thread that are under way, innermost first
+};
+
+// Initial-exec thread-local words.
+struct ThreadWords {
+  Process* process; // null: g_process
+  ThreadBlock* block;
+  u32 in_call;      // inside a served call
+  u32 tid;
+  u64 altstack_base, altstack_bytes;
+};
+extern __thread ThreadWords t_thread __attribute__((tls_model("initial-exec")));
+extern Process g_process;
+extern Mount g_mounts[kMaxMounts];
+extern u32 g_mount_count;
+
+inline Process& current_process() {
+  Process* process = t_thread.process;
+  return PMEMFILE_LIKELY(process == nullptr) ? g_process : *process;
+}
+inline u64 fd_word(const Process& process, u64 fd) {
+  return PMEMFILE_LIKELY(fd < kMaxDescriptors) ? load_relaxed(process.fds[fd]) : 0;
+}
+
+// A served call: the program's registers and where it stands.
+struct Call {
+  intercept::Frame& frame;
+  Process& process;
+  ThreadBlock& block;
+  long nr;
+
+  u64 arg(unsigned index) const {
+    const u64* args[] = {&frame.rdi, &frame.rsi, &frame.rdx, &frame.r10, &frame.r8, &frame.r9};
+    return *args[index];
+  }
+  int fd(unsigned index) const { return static_cast<int>(arg(index)); }
+  template <class T>
+  T* pointer(unsigned index) const { return reinterpret_cast<T*>(arg(index)); }
+  // The file of a descriptor argument; 0 if it is the kernel's.
+  u64 file(unsigned index) const { return fd_word(process, arg(index) & 0xffffffff); }
+  vfs::Pool& pool(u32 mount) const { return *process.pools[mount]; }
+  // The call as it stands, made by us; for handlers that look at its result.
+  long kernel() const {
+    return raw_syscall(nr, static_cast<long>(frame.rdi), static_cast<long>(frame.rsi), static_cast<long>(frame.rdx),
+                       static_cast<long>(frame.r10), static_cast<long>(frame.r8), static_cast<long>(frame.r9));
+  }
+};
+
+// What a handler returns beside results and negated errnos: the kernel shall do it.
+inline constexpr long kPassOn = -1000000;
+using Handler = long (*)(Call&);
+
+inline long to_long(const Result<void>& result) { return result.ok() ? 0 : -result.error(); }
+inline long to_long(const Result<u64>& result) {
+  return result.ok() ? static_cast<long>(result.value()) : -result.error();
+}
+
+void lock_process(Process& process);
+void unlock_process(Process& process);
+class Locked {
+ public:
+  explicit Locked(Process& process) : process_(process) { lock_process(process_); }
+  ~Locked() { unlock_process(process_); }
+  Locked(const Locked&) = delete;
+  Locked& operator=(const Locked&) = delete;
+
+ private:
+  Process& process_;
+};
+
+vfs::Task make_task(Call& call, u32 mount);
+// This thread's block; null if there is no memory for it.
+ThreadBlock* thread_block();
+void free_thread_block();
+
+// What cannot be served is counted and named in the report; returns -errno_value.
+long refuse(Call& call, int errno_value);
+
+extern "C" {
+long pmemfile_preload_on_stack(long (*fn)(void*), void* argument, void* stack_top);
+long pmemfile_preload_strnlen(const char* text, u64 max);
+long pmemfile_preload_match(const char* text, const char* prefix, u64 bytes);
+long pmemfile_preload_wait(long nr, long a0, long a1, long a2, long a3, long a4, long a5);
+}
+
+} // namespace pmemfile::preload

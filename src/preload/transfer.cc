@@ -1,0 +1,244 @@
+// Copying between descriptors in the kernel's place: sendfile, copy_file_range, splice; and waiting on descriptors.
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/select.h>
+
+#include "preload/handlers.h"
+#include "preload/paths.h"
+
+namespace pmemfile::preload {
+namespace {
+
+// One end of a copy. `offset` null: the descriptor's own.
+struct End {
+  int fd;
+  u64 word; // 0: the kernel's
+  i64* offset;
+};
+
+long read_end(Call& call, const End& end, char* buffer, u64 bytes) {
+  if (end.word == 0)
+    return end.offset != nullptr ? pmemfile_preload_wait(SYS_pread64, end.fd, as_arg(buffer), static_cast<long>(bytes), *end.offset, 0, 0)
+                                 : pmemfile_preload_wait(SYS_read, end.fd, as_arg(buffer), static_cast<long>(bytes), 0, 0, 0);
+  vfs::Task task = make_task(call, mount_of(end.word));
+  data::IoVec vector{buffer, bytes};
+  return to_long(vfs::read_file(task, description_of(end.word), end.offset != nullptr ? *end.offset : -1, &vector, 1));
+}
+
+long write_end(Call& call, const End& end, char* buffer, u64 bytes) {
+  if (end.word == 0)
+    return end.offset != nullptr ? pmemfile_preload_wait(SYS_pwrite64, end.fd, as_arg(buffer), static_cast<long>(bytes), *end.offset, 0, 0)
+                                 : pmemfile_preload_wait(SYS_write, end.fd, as_arg(buffer), static_cast<long>(bytes), 0, 0, 0);
+  vfs::Task task = make_task(call, mount_of(end.word));
+  data::IoVec vector{buffer, bytes};
+  return to_long(vfs::write_file(task, description_of(end.word), end.offset != nullptr ? *end.offset : -1, &vector, 1));
+}
+
+// What was read and could not be written goes back: the source's own offset is set behind what was written.
+void step_back(Call& call, const End& end, u64 bytes) {
+  if (end.offset != nullptr || bytes == 0) return;
+  if (end.word == 0) {
+    raw_syscall(SYS_lseek, end.fd, -static_cast<long>(bytes), SEEK_CUR);
+    return;
+  }
+  vfs::Task task = make_task(call, mount_of(end.word));
+  (void)vfs::seek_file(task, description_of(end.word), -static_cast<i64>(bytes), SEEK_CUR);
+}
+
+long copy_between(Call& call, End from, End to, u64 bytes, bool stop_when_short) {
+  char* buffer = reinterpret_cast<char*>(call.block.scratch);
+  u64 done = 0;
+  bytes = min_of<u64>(bytes, 0x7ffff000);
+  while (done < bytes) {
+    u64 step = min_of<u64>(bytes - done, sizeof call.block.scratch);
+    long got = read_end(call, from, buffer, step);
+    if (got <= 0) return done != 0 ? static_cast<long>(done) : got;
+    long put = write_end(call, to, buffer, static_cast<u64>(got));
+    if (put < 0) {
+      step_back(call, from, static_cast<u64>(got));
+      return done != 0 ? static_cast<long>(done) : put;
+    }
+    if (from.offset != nullptr) *from.offset += put;
+    if (to.offset != nullptr) *to.offset += put;
+    done += static_cast<u64>(put);
+    step_back(call, from, static_cast<u64>(got - put));
+    if (put < got || (stop_when_short && static_cast<u64>(got) < step)) break;
+  }
+  return static_cast<long>(done);
+}
+
+// An offset argument of the program: copied in, and back after the call.
+class OffsetArgument {
+ public:
+  OffsetArgument(Call& call, unsigned index) : user_(call.pointer<void>(index)) {
+    if (user_ != nullptr && pmem::copy_guarded(&value_, user_, sizeof value_) != 0) error_ = -EFAULT;
+    if (error_ == 0 && value_ < 0) error_ = -EINVAL;
+  }
+  long error() const { return error_; }
+  i64* get() { return user_ != nullptr ? &value_ : nullptr; }
+  void put_back() const {
+    if (user_ != nullptr) (void)pmem::copy_guarded(user_, &value_, sizeof value_);
+  }
+
+ private:
+  void* user_;
+  i64 value_ = 0;
+  long error_ = 0;
+};
+
+bool is_pipe(int fd) { return raw_syscall(SYS_fcntl, fd, F_GETPIPE_SZ) > 0; }
+
+} // namespace
+
+long h_sendfile(Call& call) {
+  u64 out = call.file(0), in = call.file(1);
+  if (out == 0 && in == 0) return kPassOn;
+  if ((out != 0 && !is_file(out)) || (in != 0 && !is_file(in))) return -EBADF;
+  OffsetArgument offset(call, 2);
+  if (offset.error() != 0) return offset.error();
+  if (is_file(out) && (vfs::info(call.pool(mount_of(out)), description_of(out)).flags & O_APPEND) != 0) return -EINVAL;
+  long result = copy_between(call, End{call.fd(1), in, offset.get()}, End{call.fd(0), out, nullptr}, call.arg(3), in == 0);
+  if (result >= 0) offset.put_back();
+  return result;
+}
+
+long h_copy_file_range(Call& call) {
+  u64 in = call.file(0), out = call.file(2);
+  if (in == 0 && out == 0) return kPassOn;
+  if ((out != 0 && !is_file(out)) || (in != 0 && !is_file(in))) return -EBADF;
+  if (in == 0 || out == 0 || mount_of(in) != mount_of(out)) return -EXDEV; // callers copy by themselves then
+  if (call.arg(5) != 0) return -EINVAL;
+  OffsetArgument from(call, 1), to(call, 3);
+  if (from.error() != 0) return from.error();
+  if (to.error() != 0) return to.error();
+  vfs::Task task = make_task(call, mount_of(in));
+  long result = to_long(vfs::copy_range(task, description_of(in), from.get(), description_of(out), to.get(), call.arg(4)));
+  if (result >= 0) from.put_back(), to.put_back();
+  return result;
+}
+
+// Between a pipe and a file of ours. A pipe must not be emptied by more than the file takes: files take all.
+long h_splice(Call& call) {
+  u64 in = call.file(0), out = call.file(2);
+  if (in == 0 && out == 0) return kPassOn;
+  if ((out != 0 && !is_file(out)) || (in != 0 && !is_file(in))) return -EBADF;
+  if (in != 0 && out != 0) return -EINVAL; // one end must be a pipe
+  if (!is_pipe(in != 0 ? call.fd(2) : call.fd(0))) return -EINVAL;
+  if (call.arg(in != 0 ? 3 : 1) != 0) return -ESPIPE;
+  OffsetArgument from(call, 1), to(call, 3);
+  if (from.error() != 0) return from.error();
+  if (to.error() != 0) return to.error();
+  long result = copy_between(call, End{call.fd(0), in, from.get()}, End{call.fd(2), out, to.get()}, call.arg(4), true);
+  if (result >= 0) from.put_back(), to.put_back();
+  return result;
+}
+
+// ---- poll and select: files are always ready ---------------------------------------------------------------------
+
+namespace {
+
+constexpr u64 kMaxPolled = 1024;
+
+long poll_files(Call& call, bool timespec_timeout) {
+  u64 count = call.arg(1) & 0xffffffff;
+  if (count > kMaxPolled || count == 0) return kPassOn;
+  auto* given = call.pointer<pollfd>(0);
+  auto* copy = reinterpret_cast<pollfd*>(call.block.scratch);
+  static_assert(sizeof call.block.scratch >= kMaxPolled * sizeof(pollfd));
+  if (pmem::copy_guarded(copy, given, count * sizeof(pollfd)) != 0) return -EFAULT;
+  long ready = 0;
+  bool any = false;
+  for (u64 i = 0; i < count; ++i) {
+    if (copy[i].fd < 0) continue;
+    u64 word = fd_word(call.process, static_cast<u32>(copy[i].fd));
+    if (word == 0) continue;
+    any = true;
+    copy[i].revents = is_file(word) ? static_cast<short>(copy[i].events & (POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM)) : short{POLLNVAL};
+    if (copy[i].revents != 0) ++ready;
+  }
+  if (!any) return kPassOn;
+  // The kernel's share, with our numbers turned away (negative numbers are skipped).
+  for (u64 i = 0; i < count; ++i)
+    if (copy[i].fd >= 0 && fd_word(call.process, static_cast<u32>(copy[i].fd)) != 0) copy[i].fd = -1 - copy[i].fd;
+  timespec zero{};
+  long others;
+  if (timespec_timeout)
+    others = pmemfile_preload_wait(SYS_ppoll, as_arg(copy), static_cast<long>(count), ready != 0 ? as_arg(&zero) : static_cast<long>(call.arg(2)),
+                                   static_cast<long>(call.arg(3)), static_cast<long>(call.arg(4)), 0);
+  else
+    others = pmemfile_preload_wait(SYS_poll, as_arg(copy), static_cast<long>(count), ready != 0 ? 0 : static_cast<long>(call.arg(2)), 0, 0, 0);
+  if (others < 0) return others;
+  for (u64 i = 0; i < count; ++i) {
+    short events = copy[i].revents;
+    if (copy[i].fd < 0) {
+      int fd = -1 - copy[i].fd;
+      if (fd < 0 || fd_word(call.process, static_cast<u32>(fd)) == 0) continue;
+      events = is_file(fd_word(call.process, static_cast<u32>(fd)))
+                   ? static_cast<short>(copy[i].events & (POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM))
+                   : short{POLLNVAL};
+    }
+    if (pmem::copy_guarded(&given[i].revents, &events, sizeof events) != 0) return -EFAULT;
+  }
+  return ready + others;
+}
+
+long select_files(Call& call, bool timespec_timeout) {
+  i64 limit = static_cast<i32>(call.arg(0));
+  if (limit <= 0 || limit > static_cast<i64>(kMaxPolled) * 8) return kPassOn;
+  u64 words = div_up(static_cast<u64>(limit), 64);
+  auto* sets = reinterpret_cast<u64*>(call.block.scratch); // three for the kernel, three of ours
+  if (6 * words * 8 > sizeof call.block.scratch) return kPassOn;
+  long ready = 0;
+  bool any = false;
+  for (unsigned s = 0; s < 3; ++s) {
+    u64* kernels = sets + s * words;
+    u64* mine = sets + (3 + s) * words;
+    memset(mine, 0, words * 8);
+    if (call.arg(1 + s) == 0) {
+      memset(kernels, 0, words * 8);
+      continue;
+    }
+    if (pmem::copy_guarded(kernels, call.pointer<void>(1 + s), words * 8) != 0) return -EFAULT;
+    for (u64 w = 0; w < words; ++w) {
+      for (u64 left = kernels[w]; left != 0; left &= left - 1) {
+        u64 fd = w * 64 + static_cast<u64>(__builtin_ctzll(left));
+        if (fd >= static_cast<u64>(limit) || !is_file(fd_word(call.process, fd))) continue;
+        any = true;
+        kernels[w] &= ~(u64{1} << (fd & 63));
+        if (s < 2) mine[w] |= u64{1} << (fd & 63), ++ready;
+      }
+    }
+  }
+  if (!any) return kPassOn;
+  u64 zero[2] = {};
+  long args[6] = {limit};
+  for (unsigned s = 0; s < 3; ++s) args[1 + s] = call.arg(1 + s) != 0 ? as_arg(sets + s * words) : 0;
+  args[4] = ready != 0 ? as_arg(zero) : static_cast<long>(call.arg(4));
+  args[5] = timespec_timeout ? static_cast<long>(call.arg(5)) : 0;
+  long others = pmemfile_preload_wait(call.nr, args[0], args[1], args[2], args[3], args[4], args[5]);
+  if (others < 0) return others;
+  for (unsigned s = 0; s < 3; ++s) {
+    if (call.arg(1 + s) == 0) continue;
+    for (u64 w = 0; w < words; ++w) sets[s * words + w] |= sets[(3 + s) * words + w];
+    if (pmem::copy_guarded(call.pointer<void>(1 + s), sets + s * words, words * 8) != 0) return -EFAULT;
+  }
+  return ready + others;
+}
+
+} // namespace
+
+long h_poll(Call& call) { return poll_files(call, false); }
+long h_ppoll(Call& call) { return poll_files(call, true); }
+long h_select(Call& call) { return select_files(call, false); }
+long h_pselect6(Call& call) { return select_files(call, true); }
+
+// Files cannot be watched, as on every file system.
+long h_epoll_ctl(Call& call) {
+  u64 target = fd_word(call.process, call.arg(2) & 0xffffffff);
+  if (is_file(call.file(0))) return -EINVAL;
+  if (target == 0) return kPassOn;
+  return is_file(target) ? -EPERM : -EBADF;
+}
+
+} // namespace pmemfile::preload
