@@ -44,13 +44,25 @@ class Environment:
         self.keep = args.keep
         self.serial = 0
         self.preload = self.mkfs = self.fsck = None
+        # Cases run as other users, too, who may not reach the place where we were built.
+        self.cases = os.path.join(work, "cases")
+        shutil.copytree(args.cases_dir, self.cases, ignore=lambda d, n: [x for x in n if not x.endswith(".sh")])
+        shutil.copy(os.path.join(os.path.dirname(os.path.abspath(__file__)), "project.sh"), work)
         if args.side in ("both", "pool"):
-            self.preload = os.path.abspath(args.preload or find_built(args.build, "libpmemfile.so") or
-                                           self._missing("libpmemfile.so", args.build))
+            built = os.path.abspath(args.preload or find_built(args.build, "libpmemfile.so") or
+                                    self._missing("libpmemfile.so", args.build))
+            self.preload = self._install(built, "lib", "libpmemfile.so")
+            planner = find_built(args.build, "pmemfile-plan")
+            if planner:
+                self._install(planner, "libexec", "pmemfile-plan")
             self.mkfs = os.path.abspath(args.mkfs or find_built(args.build, "mkfs.pmemfile") or
                                         self._missing("mkfs.pmemfile", args.build))
             if args.fsck != "none":
                 self.fsck = args.fsck or find_built(args.build, "fsck.pmemfile")
+
+    def _install(self, built, folder, name):
+        os.makedirs(os.path.join(self.work, folder), exist_ok=True)
+        return shutil.copy(built, os.path.join(self.work, folder, name))
 
     @staticmethod
     def _missing(name, build):
@@ -69,14 +81,18 @@ def variables(case, mount):
     }
 
 
-def kill_session(leader):
-    """Ends every process of the session that a case was started as."""
+def kill_case(leader, home):
+    """Ends every process of the session that a case was started as, and those
+    that left the session (servers do) but still have the case's home."""
+    mark = f"HOME={home}\0".encode()
     for name in os.listdir("/proc"):
-        if name.isdigit():
+        if name.isdigit() and int(name) != os.getpid():
             try:
                 with open(f"/proc/{name}/stat") as f:
                     session = int(f.read().rpartition(")")[2].split()[3])
-                if session == leader:
+                with open(f"/proc/{name}/environ", "rb") as f:
+                    ours = mark in f.read()
+                if session == leader or ours:
                     os.kill(int(name), signal.SIGKILL)
             except (OSError, ValueError, IndexError):
                 pass
@@ -99,7 +115,7 @@ class Side:
         begin = f'umask 022 && mkdir "{directory}" && cd "{directory}" && '
         if case.user and os.geteuid() == 0:
             begin = f'mkdir "{directory}" && chown {case.user} "{directory}" && cd "{directory}" && umask 022 && '
-        status, out, err, late = self.execute(case.name, begin + f'exec bash "{case.path}"', environment,
+        status, out, err, late = self.execute(case.name, begin + f'exec bash "{self.env.cases}/{case.name}.sh"', environment,
                                               timeout, case.user)
         problems = f"no end within {timeout:.0f} s\n" if late else ""
         # A second process, which finds only what is really there.
@@ -130,7 +146,7 @@ class Side:
             except subprocess.TimeoutExpired:
                 late = True
                 status = "by timeout"
-            kill_session(process.pid)
+            kill_case(process.pid, environment.get("HOME", "none"))
             process.wait()
         with open(out_path, "rb") as f, open(err_path, "rb") as g:
             return status, f.read(), g.read(), late
