@@ -65,20 +65,27 @@ void choose_vector_save() {
   else pmemfile_vector_save_kind = CPU_FEATURE_PRESENT(XGETBV_ECX_1) ? 3 : 2;
 }
 
-// root's plans are for everybody; others keep their own.
+// root's plans are for everybody; others keep their own, unless somebody says
+// where.
 void choose_caches(const InitialStack& stack, const Options& options) {
-  unsigned count = 0;
-  caches[count++] = kSystemCache;
+  const bool secure = stack.auxiliary(AT_SECURE) != 0;
   const long uid = raw_syscall(SYS_geteuid);
+  const char* chosen = options.cache_dir;
+  const char* suffix = "";
+  if (chosen == nullptr && !secure) chosen = stack.variable("XDG_CACHE_HOME"), suffix = "/pmemfile";
+  unsigned count = 0;
   Text user(user_cache, sizeof user_cache);
-  if (options.cache_dir != nullptr) user << options.cache_dir;
-  else if (stack.auxiliary(AT_SECURE) != 0 || uid == 0) user << "";
-  else if (const char* cache = stack.variable("XDG_CACHE_HOME"); cache != nullptr && cache[0] == '/')
-    user << cache << "/pmemfile";
-  else if (const char* home = stack.variable("HOME"); home != nullptr && home[0] == '/')
+  if (chosen != nullptr && chosen[0] == '/') {
+    user << chosen << suffix;
+    caches[count++] = user_cache;
+  }
+  caches[count++] = kSystemCache;
+  const char* home = count == 1 && !secure && uid != 0 ? stack.variable("HOME") : nullptr;
+  if (home != nullptr && home[0] == '/') {
     user << home << "/.cache/pmemfile";
-  if (user.size() != 0 && !user.truncated()) caches[count++] = user_cache;
-  if (stack.auxiliary(AT_SECURE) == 0) {
+    caches[count++] = user_cache;
+  }
+  if (!secure) {
     Text last(last_cache, sizeof last_cache);
     last << "/tmp/pmemfile-plans-" << static_cast<u64>(uid);
     caches[count++] = last_cache;

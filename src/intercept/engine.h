@@ -68,8 +68,8 @@ struct Options {
   bool plan_when_missing = true;
   // The planner; null: looked for beside the library and under ../libexec.
   const char* planner_path = nullptr;
-  // Where plans are kept beside /var/cache/pmemfile; null: from
-  // XDG_CACHE_HOME or HOME of the initial environment.
+  // Where plans are kept. Null: $XDG_CACHE_HOME/pmemfile if that is set, then
+  // /var/cache/pmemfile, then $HOME/.cache/pmemfile, then a folder in /tmp.
   const char* cache_dir = nullptr;
   // Told, in one line without newline, of each object that could not be
   // patched as a whole; null: nobody is told.

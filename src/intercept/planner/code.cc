@@ -44,9 +44,16 @@ Code::Code(const ElfFile& elf) : elf_(elf), targets_(elf.text_end() - elf.text_b
   ZydisDecoderInit(&decoder_, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
   for (u64 address : elf.known_addresses()) add_target(address);
   u64 at = elf.text_begin();
-  for (const Function& f : elf.functions()) {
+  for (std::size_t i = 0; i < elf.functions().size(); ++i) {
+    Function f = elf.functions()[i];
     if (f.begin > at) sweep_gap(at, f.begin);
     Decoded decoded = decode(f.begin, f.end);
+    // clone(3) ends its entry before the system call, because the child cannot
+    // unwind, and begins another after it: the instructions run on.
+    if (i + 1 < elf.functions().size() && runs_on(decoded, f.end, elf.functions()[i + 1].begin)) {
+      f.end = elf.functions()[i + 1].begin;
+      decoded = decode(f.begin, f.end);
+    }
     add_tables(decoded);
     if (decoded.has_syscall) calling_.push_back({f, std::move(decoded.instructions), decoded.complete});
     at = f.end;
@@ -73,9 +80,23 @@ Code::Decoded Code::decode(u64 begin, u64 end) {
   return out;
 }
 
+// Does what is before the gap surely go on in it, and the gap decode up to the
+// next function?
+bool Code::runs_on(const Decoded& before, u64 gap, u64 next) {
+  constexpr u64 kMaxGap = 256;
+  if (gap >= next || next - gap > kMaxGap || !before.complete || before.instructions.empty() ||
+      !before.instructions.back().falls_through)
+    return false;
+  return decode(gap, next).complete;
+}
+
 void Code::note_references(const ZydisDecodedInstruction& in, u64 address, Decoded& out) {
   const u64 next = address + in.length;
-  Instruction i{address, in.length, in.mnemonic == ZYDIS_MNEMONIC_SYSCALL, in.mnemonic == ZYDIS_MNEMONIC_NOP, false, 0, 0};
+  Instruction i{address, in.length, in.mnemonic == ZYDIS_MNEMONIC_SYSCALL, in.mnemonic == ZYDIS_MNEMONIC_NOP,
+                in.meta.category != ZYDIS_CATEGORY_CALL && in.meta.category != ZYDIS_CATEGORY_RET &&
+                    in.meta.category != ZYDIS_CATEGORY_UNCOND_BR && in.mnemonic != ZYDIS_MNEMONIC_UD2 &&
+                    in.mnemonic != ZYDIS_MNEMONIC_HLT,
+                false, 0, 0};
   if (i.is_syscall) out.has_syscall = true;
   if (is_endbr(in)) add_target(address);
   if (in.raw.imm[0].is_relative != 0) add_target(next + static_cast<u64>(in.raw.imm[0].value.s));

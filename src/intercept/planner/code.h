@@ -17,6 +17,7 @@ struct Instruction {
   u8 size;
   bool is_syscall;
   bool is_nop;
+  bool falls_through; // surely into the next one
   // May be executed elsewhere, with the distance at rip_at adjusted.
   bool movable;
   u8 rip_at;      // index of a 32-bit distance to an address; 0: none
@@ -58,6 +59,7 @@ class Code {
   };
   bool decode_one(u64 address, u64 room, ZydisDecodedInstruction& out) const;
   Decoded decode(u64 begin, u64 end);
+  bool runs_on(const Decoded& before, u64 gap, u64 next);
   void note_references(const ZydisDecodedInstruction& in, u64 address, Decoded& out);
   void sweep_gap(u64 begin, u64 end);
   void add_tables(const Decoded& function);
