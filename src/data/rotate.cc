@@ -72,7 +72,9 @@ Result<u64> Rotation::child_word(unsigned level, u64 first, BlockNo old, u64 ind
 Result<u64> Rotation::rebuild(unsigned level, u64 first, u64 old) {
   if (!node_pointer_ok(tx_.store(), old)) return Error(kErrnoCorrupt);
   if (!touches(first, kSpanOfLevel[level])) return old;
-  if (!TRY(mapped_afterwards(first, kSpanOfLevel[level]))) return u64{0};
+  // An empty subtree is left away, unless empty nodes below it that do not move would be lost.
+  bool moves_whole = begin_ <= first && first + kSpanOfLevel[level] <= end_;
+  if ((old == 0 || moves_whole) && !TRY(mapped_afterwards(first, kSpanOfLevel[level]))) return u64{0};
   alloc::MetaBlock node = TRY(alloc::take_meta(tx_));
   if (!lines_.add(node.block)) return Error(EOPNOTSUPP);
   ++attr_.blocks;
