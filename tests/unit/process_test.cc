@@ -1,0 +1,409 @@
+// Processes on one pool: fork, exec, children that share memory, death at any moment.
+//
+// PMEMFILE_TEST_SEED repeats a run's choices; PMEMFILE_KILLS sets how many processes the storms kill.
+#include <sched.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+#include <chrono>
+#include <cstring>
+#include <functional>
+#include <vector>
+
+#include "opens_pool.h"
+
+namespace pmemfile::test {
+namespace {
+
+using Ticket = vfs::Pool::ChildTicket;
+constexpr char kExecVariable[] = "PMEMFILE_TEST_EXEC";
+
+class ProcessTest : public OpensTest {
+ protected:
+  // Forks as the preload library does; the body's value is the exit status.
+  pid_t fork_child(const std::function<int()>& body) {
+    auto ticket = pool_->prepare_child();
+    EXPECT_TRUE(ticket.ok()) << ticket.error();
+    pid_t pid = fork();
+    if (pid == 0) {
+      pool_->become_child(ticket.value());
+      _exit(body());
+    }
+    pool_->parent_after_fork(ticket.value());
+    return pid;
+  }
+  static int wait_for(pid_t pid) {
+    int status = 0;
+    waitpid(pid, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+  }
+  int in_child(const std::function<int()>& body) { return wait_for(fork_child(body)); }
+  static void kill_child(pid_t pid) {
+    kill(pid, SIGKILL);
+    waitpid(pid, nullptr, 0);
+  }
+  int lock(vfs::Description file, short type, int command = F_SETLK, off_t start = 0, off_t bytes = 0) {
+    struct flock range{};
+    range.l_type = type;
+    range.l_start = start;
+    range.l_len = bytes;
+    return vfs::record_lock(task_, file, command, &range).error();
+  }
+  Census only_me() {
+    Census c;
+    c.processes = 1;
+    c.handles_pages = census(v()).handles_pages;
+    return c;
+  }
+};
+
+TEST_F(ProcessTest, ChildSharesOffsetsAndClosesForItself) {
+  auto file = open("f", O_CREAT | O_RDWR, 3);
+  write(file, "parent ");
+  EXPECT_EQ(in_child([&] {
+    write(file, "child ");
+    return close(3) == 0 && close(3) == EBADF ? 7 : 1;
+  }), 7);
+  write(file, "parent");
+  EXPECT_EQ(read(file, 100, 0), "parent child parent");
+  vfs::bury_all_dead(*pool_);
+  EXPECT_EQ(census(v()).processes, 1u);
+}
+
+TEST_F(ProcessTest, TreeOfForksAppendsThroughOneOffset) {
+  auto file = open("f", O_CREAT | O_RDWR, 3);
+  std::function<int(int)> grow = [&](int depth) -> int {
+    for (int i = 0; i < 20; ++i) write(file, "0123456789");
+    if (depth == 0) return 0;
+    pid_t a = fork_child([&] { return grow(depth - 1); }), b = fork_child([&] { return grow(depth - 1); });
+    return wait_for(a) | wait_for(b);
+  };
+  EXPECT_EQ(grow(3), 0);
+  std::string all = read(file, 1 << 20, 0);
+  EXPECT_EQ(all.size(), 15u * 200);
+  for (std::size_t i = 0; i < all.size(); ++i) ASSERT_EQ(all[i], static_cast<char>('0' + i % 10)) << i;
+  EXPECT_EQ(close(3), 0);
+  vfs::bury_all_dead(*pool_);
+  EXPECT_EQ(census(v()), only_me());
+}
+
+TEST_F(ProcessTest, FailedForkLeavesNothing) {
+  open("f", O_CREAT | O_RDWR, 3);
+  Census before = census(v());
+  auto ticket = pool_->prepare_child();
+  ASSERT_TRUE(ticket.ok());
+  EXPECT_EQ(census(v()).processes, before.processes + 1);
+  pool_->cancel_child(ticket.value());
+  EXPECT_EQ(census(v()), before);
+}
+
+TEST_F(ProcessTest, KilledProcessIsRecognisedAndItsFilesAreFreed) {
+  close((open("warm", O_CREAT | O_RDWR, 9), 9));
+  u64 before = free_blocks();
+  pid_t pid = fork_child([&] {
+    auto file = open("f", O_CREAT | O_RDWR, 3);
+    write(file, std::string(200000, 'x'));
+    unlink_path("f");
+    for (;;) pause();
+    return 0;
+  });
+  while (inode::read(pool_->store(), root_).ok() && free_blocks() + 40 > before) usleep(1000);
+  while (open_error("f", O_RDONLY, 5) == 0) close(5), usleep(1000);
+  kill_child(pid);
+  vfs::bury_all_dead(*pool_);
+  EXPECT_EQ(free_blocks(), before);
+  EXPECT_EQ(census(v()), only_me());
+}
+
+TEST_F(ProcessTest, LocksOfTheDeadStandInNobodysWay) {
+  auto file = open("l", O_CREAT | O_RDWR, 3);
+  for (int command : {F_SETLK, F_OFD_SETLK, 0}) {
+    int ready[2];
+    ASSERT_EQ(pipe(ready), 0);
+    pid_t pid = fork_child([&] {
+      auto own = open("l", O_RDWR, 4);
+      int error = command == 0 ? vfs::flock_file(task_, own, LOCK_EX).error() : lock(own, F_WRLCK, command);
+      if (::write(ready[1], &error, sizeof error) != sizeof error) return 1;
+      for (;;) pause();
+      return 0;
+    });
+    int error = -1;
+    ASSERT_EQ(::read(ready[0], &error, sizeof error), static_cast<ssize_t>(sizeof error));
+    EXPECT_EQ(error, 0);
+    auto mine = [&] { return command == 0 ? vfs::flock_file(task_, file, LOCK_EX | LOCK_NB).error() : lock(file, F_WRLCK, command); };
+    EXPECT_EQ(mine(), EAGAIN);
+    kill_child(pid);
+    EXPECT_EQ(mine(), 0);
+    if (command == 0) EXPECT_TRUE(vfs::flock_file(task_, file, LOCK_UN).ok());
+    else EXPECT_EQ(lock(file, F_UNLCK, command), 0);
+    ::close(ready[0]), ::close(ready[1]);
+  }
+}
+
+TEST_F(ProcessTest, WaiterGetsTheLockWithinMillisecondsOfTheHoldersDeath) {
+  auto file = open("l", O_CREAT | O_RDWR, 3);
+  int ready[2];
+  ASSERT_EQ(pipe(ready), 0);
+  pid_t pid = fork_child([&] {
+    int error = lock(file, F_WRLCK);
+    if (::write(ready[1], &error, sizeof error) != sizeof error) return 1;
+    usleep(20000);
+    raise(SIGKILL);
+    return 0;
+  });
+  int error;
+  ASSERT_EQ(::read(ready[0], &error, sizeof error), static_cast<ssize_t>(sizeof error));
+  auto start = std::chrono::steady_clock::now();
+  EXPECT_EQ(lock(file, F_WRLCK, F_SETLKW), 0);
+  auto waited = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  EXPECT_GT(waited, 5);
+  EXPECT_LT(waited, 200);
+  waitpid(pid, nullptr, 0);
+  ::close(ready[0]), ::close(ready[1]);
+}
+
+TEST_F(ProcessTest, ReleasedLockWakesTheWaiterAndGetlkNamesTheHolder) {
+  auto file = open("l", O_CREAT | O_RDWR, 3);
+  EXPECT_EQ(lock(file, F_WRLCK, F_SETLK, 10, 10), 0);
+  pid_t pid = fork_child([&] {
+    struct flock range{};
+    range.l_type = F_WRLCK;
+    if (!vfs::record_lock(task_, file, F_GETLK, &range).ok()) return 1;
+    if (range.l_type != F_WRLCK || range.l_start != 10 || range.l_len != 10 || range.l_pid != getppid()) return 2;
+    if (lock(file, F_WRLCK) != EAGAIN) return 3;
+    return lock(file, F_WRLCK, F_SETLKW);
+  });
+  usleep(30000);
+  EXPECT_EQ(lock(file, F_UNLCK), 0);
+  EXPECT_EQ(wait_for(pid), 0);
+}
+
+TEST_F(ProcessTest, CircleOfWaitersIsRefused) {
+  auto file = open("l", O_CREAT | O_RDWR, 3);
+  int ready[2];
+  ASSERT_EQ(pipe(ready), 0);
+  EXPECT_EQ(lock(file, F_WRLCK, F_SETLK, 0, 1), 0);
+  pid_t pid = fork_child([&] {
+    int error = lock(file, F_WRLCK, F_SETLK, 1, 1);
+    if (::write(ready[1], &error, sizeof error) != sizeof error) return 1;
+    return lock(file, F_WRLCK, F_SETLKW, 0, 1);
+  });
+  int error;
+  ASSERT_EQ(::read(ready[0], &error, sizeof error), static_cast<ssize_t>(sizeof error));
+  usleep(30000);
+  EXPECT_EQ(lock(file, F_WRLCK, F_SETLKW, 1, 1), EDEADLK);
+  EXPECT_EQ(lock(file, F_UNLCK), 0);
+  EXPECT_EQ(wait_for(pid), 0);
+  ::close(ready[0]), ::close(ready[1]);
+}
+
+TEST_F(ProcessTest, WaitingEndsWhenInterrupted) {
+  auto file = open("l", O_CREAT | O_RDWR, 3);
+  pid_t holder = fork_child([&] {
+    if (lock(file, F_WRLCK) != 0) return 1;
+    for (;;) pause();
+    return 0;
+  });
+  while (lock(file, F_RDLCK) == 0) lock(file, F_UNLCK), usleep(1000);
+  volatile u32 flag = 1;
+  task_.interrupted = &flag;
+  EXPECT_EQ(lock(file, F_WRLCK, F_SETLKW), EINTR);
+  task_.interrupted = nullptr;
+  kill_child(holder);
+}
+
+// posix_spawn and vfork: the child runs in the parent's memory.
+struct Spawned {
+  ProcessTest* test;
+  vfs::Pool* pool;
+  vfs::Pool* view;
+  int result = 0;
+};
+int spawned_main(void* argument) {
+  auto& spawned = *static_cast<Spawned*>(argument);
+  spawned.pool->child_view_runs(spawned.view, true);
+  spawned.result = vfs::close_handle(*spawned.view, 3).error();
+  return 0;
+}
+
+TEST_F(ProcessTest, ChildInTheParentsMemoryHasDescriptorsOfItsOwn) {
+  auto file = open("f", O_CREAT | O_RDWR, 3);
+  write(file, "text");
+  auto ticket = pool_->prepare_child();
+  ASSERT_TRUE(ticket.ok());
+  auto view = pool_->view_as_child(ticket.value());
+  ASSERT_TRUE(view.ok());
+  Spawned spawned{this, pool_, view.value()};
+  std::vector<char> stack(256 * 1024);
+  pid_t pid = clone(spawned_main, stack.data() + stack.size(), CLONE_VM | CLONE_VFORK | SIGCHLD, &spawned);
+  ASSERT_GT(pid, 0);
+  pool_->parent_after_fork(ticket.value());
+  EXPECT_EQ(wait_for(pid), 0);
+  EXPECT_EQ(spawned.result, 0);
+  pool_->drop_child_view(view.value());
+  EXPECT_EQ(read(file, 10, 0), "text");
+  EXPECT_TRUE(shm::process_alive(v(), v().fd, v().self)) << "the child closed the parent's token";
+  vfs::bury_all_dead(*pool_);
+  EXPECT_EQ(census(v()).processes, 1u);
+}
+
+TEST_F(ProcessTest, ExecKeepsHandlesLocksAndIdentity) {
+  auto file = open("f", O_CREAT | O_RDWR, 3);
+  write(file, "before");
+  pid_t pid = fork_child([&] {
+    if (lock(file, F_WRLCK) != 0) return 1;
+    if (!vfs::pin_mapping(*pool_, file, vfs::kFirstPrivateHandle + 20).ok()) return 2;
+    char text[128];
+    if (!pool_->prepare_exec(text).ok()) return 3;
+    setenv(kExecVariable, text, 1);
+    execl("/proc/self/exe", "adopted", "--gtest_also_run_disabled_tests", "--gtest_filter=Adopted.*", nullptr);
+    return 4;
+  });
+  EXPECT_EQ(wait_for(pid), 0);
+  EXPECT_EQ(read(file, 100, 0), "before after");
+  EXPECT_EQ(lock(file, F_WRLCK), 0);
+  vfs::bury_all_dead(*pool_);
+  EXPECT_EQ(census(v()).processes, 1u);
+  EXPECT_FALSE(vfs::is_mapped(*pool_, vfs::info(*pool_, file).ino));
+}
+
+// The other half of the test above, in the new image.
+TEST(Adopted, DISABLED_ImageTakesOver) {
+  const char* text = std::getenv(kExecVariable);
+  ASSERT_NE(text, nullptr);
+  vfs::AttachFailure failure{};
+  auto adopted = vfs::Pool::adopt(text, &failure);
+  ASSERT_TRUE(adopted.ok()) << failure.text;
+  vfs::Pool& pool = *adopted.value();
+  std::vector<std::pair<u32, vfs::Description>> handles;
+  pool.for_each_handle([](void* context, u32 handle, vfs::Description description) {
+    static_cast<decltype(handles)*>(context)->emplace_back(handle, description);
+  }, &handles);
+  ASSERT_EQ(handles.size(), 1u);
+  EXPECT_EQ(handles[0].first, 3u);
+  vfs::Credentials credentials{.capabilities = ~u64{0}};
+  vfs::Task task{.pool = &pool, .credentials = &credentials};
+  char bytes[] = " after";
+  data::IoVec vector{bytes, 6};
+  EXPECT_EQ(vfs::write_file(task, handles[0].second, -1, &vector, 1).value_or(0), 6u);
+  EXPECT_EQ(shm::find_process(pool.store().segment, pool.store().segment.self)->pid, getpid());
+  Census now = census(pool.store().segment);
+  EXPECT_EQ(now.file_locks, 1u); // the record lock came along
+  EXPECT_EQ(vfs::Pool::adopt("nonsense", &failure).error(), EINVAL);
+}
+
+// ---- Storms -----------------------------------------------------------------------------------------------------------
+
+class StormTest : public ProcessTest {
+ protected:
+  static int kills() {
+    const char* text = std::getenv("PMEMFILE_KILLS");
+    return text != nullptr ? std::atoi(text) : 2000;
+  }
+
+  // Does everything that changes the tables of V, for ever.
+  int rage(u64 own_seed) {
+    std::mt19937_64 random(own_seed);
+    for (;;) {
+      std::string name = "s" + std::to_string(random() % 6);
+      u32 handle = random() % 20;
+      switch (random() % 10) {
+        case 0:
+        case 1:
+        case 2: (void)vfs::open_at(task_, at(name), O_CREAT | O_RDWR, 0644, handle); break;
+        case 3: (void)vfs::close_handle(*pool_, handle); break;
+        case 4: (void)vfs::unlink_at(task_, at(name)); break;
+        case 5:
+          if (u64* word = shm::find_handle(v(), v().self, handle); word != nullptr && *word != 0)
+            (void)vfs::add_handle(*pool_, handle + 1, vfs::Description{shm::handle_description(*word)});
+          break;
+        case 6: (void)vfs::open_at(task_, at("."), O_TMPFILE | O_RDWR, 0600, handle); break;
+        case 7: {
+          u64* word = shm::find_handle(v(), v().self, handle);
+          if (word == nullptr || *word == 0) break;
+          vfs::Description file{shm::handle_description(*word)};
+          struct flock range{};
+          range.l_type = static_cast<short>(random() % 3); // F_RDLCK, F_WRLCK, F_UNLCK
+          range.l_start = static_cast<off_t>(random() % 10);
+          range.l_len = static_cast<off_t>(random() % 10);
+          if (random() % 3 == 0) (void)vfs::flock_file(task_, file, (random() % 2 == 0 ? LOCK_SH : LOCK_UN) | LOCK_NB);
+          else (void)vfs::record_lock(task_, file, random() % 2 == 0 ? F_SETLK : F_OFD_SETLK, &range);
+          break;
+        }
+        case 8: {
+          u64* word = shm::find_handle(v(), v().self, handle);
+          if (word == nullptr || *word == 0) break;
+          char bytes[6000];
+          std::memset(bytes, 'b', sizeof bytes);
+          data::IoVec vector{bytes, random() % sizeof bytes};
+          (void)vfs::write_file(task_, vfs::Description{shm::handle_description(*word)}, -1, &vector, 1);
+          break;
+        }
+        case 9:
+          if (random() % 20 != 0) break;
+          if (auto ticket = pool_->prepare_child(); ticket.ok()) {
+            if (random() % 2 == 0) {
+              pool_->cancel_child(ticket.value());
+              break;
+            }
+            pid_t pid = fork();
+            if (pid == 0) {
+              pool_->become_child(ticket.value());
+              for (u32 i = 0; i < 20; ++i) (void)vfs::close_handle(*pool_, i);
+              _exit(0);
+            }
+            pool_->parent_after_fork(ticket.value());
+            if (pid > 0) waitpid(pid, nullptr, 0);
+          }
+          break;
+      }
+    }
+  }
+};
+
+TEST_F(StormTest, KilledProcessesLeaveNothingInV) {
+  std::mt19937_64 random(seed());
+  prctl(PR_SET_CHILD_SUBREAPER, 1); // grandchildren whose parents are killed are waited for, too
+  close((open("warm", O_CREAT | O_RDWR, 9), 9));
+  constexpr int kAtOnce = 3;
+  std::vector<pid_t> running;
+  for (int round = 0; round < kills(); ++round) {
+    while (running.size() < kAtOnce) {
+      u64 own_seed = random();
+      running.push_back(fork_child([&] { return rage(own_seed); }));
+    }
+    usleep(random() % 1500);
+    std::size_t victim = random() % running.size();
+    kill_child(running[victim]);
+    running.erase(running.begin() + static_cast<long>(victim));
+    // Now and then everybody goes, and what V says is compared with nothing.
+    if (round % 100 != 99) continue;
+    for (pid_t pid : running) kill_child(pid);
+    running.clear();
+    while (waitpid(-1, nullptr, 0) > 0) {
+    }
+    vfs::bury_all_dead(*pool_);
+    ASSERT_EQ(census(v()), only_me()) << "round " << round;
+  }
+  for (pid_t pid : running) kill_child(pid);
+  while (waitpid(-1, nullptr, 0) > 0) {
+  }
+  vfs::bury_all_dead(*pool_);
+  EXPECT_EQ(census(v()), only_me());
+  // Every file can still be read and removed, and its space comes back.
+  for (int i = 0; i < 6; ++i) {
+    std::string name = "s" + std::to_string(i);
+    int error = open_error(name, O_RDWR, 5);
+    EXPECT_TRUE(error == 0 || error == ENOENT) << error;
+    if (error != 0) continue;
+    close(5);
+    EXPECT_EQ(unlink_path(name), 0);
+  }
+  EXPECT_EQ(unlink_path("warm"), 0);
+}
+
+} // namespace
+} // namespace pmemfile::test
