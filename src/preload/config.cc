@@ -14,7 +14,7 @@ char g_texts[32768];
 u64 g_texts_used;
 
 const char* keep(std::string_view text) {
-  if (text.size() + 1 > sizeof g_texts - g_texts_used) give_up("the environment is too large", text.substr(0, 60), "shorten PMEMFILE_POOLS");
+  if (text.size() + 1 > sizeof g_texts - g_texts_used) give_up("the environment is too large", part(text, 0, 60), "shorten PMEMFILE_POOLS");
   char* copy = g_texts + g_texts_used;
   memcpy(copy, text.data(), text.size());
   copy[text.size()] = '\0';
@@ -23,7 +23,7 @@ const char* keep(std::string_view text) {
 }
 
 bool take(std::string_view variable, std::string_view name, const char*& value) {
-  if (variable.size() <= name.size() || variable[name.size()] != '=' || variable.substr(0, name.size()) != name) return false;
+  if (variable.size() <= name.size() || variable[name.size()] != '=' || part(variable, 0, name.size()) != name) return false;
   value = variable.data() + name.size() + 1;
   return true;
 }
@@ -35,11 +35,11 @@ void find_library(std::string_view preload) {
   while (!preload.empty()) {
     u64 end = 0;
     while (end < preload.size() && preload[end] != ':' && preload[end] != ' ') ++end;
-    std::string_view one = preload.substr(0, end);
+    std::string_view one = part(preload, 0, end);
     u64 name = one.size();
     while (name != 0 && one[name - 1] != '/') --name;
-    std::string_view last = one.substr(name);
-    if (last.substr(0, 11) == "libpmemfile") g_config.library = keep(one);
+    std::string_view last = part(one, name);
+    if (part(last, 0, 11) == "libpmemfile") g_config.library = keep(one);
     preload.remove_prefix(end < preload.size() ? end + 1 : end);
   }
 }
@@ -59,7 +59,7 @@ void add_mount(std::string_view point, std::string_view pool) {
   mount.point = std::string_view(text, bytes);
   u64 last = bytes;
   while (text[last - 1] != '/') --last;
-  mount.last = mount.point.substr(last);
+  mount.last = part(mount.point, last);
   mount.pool_path = keep(pool);
   for (u32 i = 0; i < g_mount_count; ++i)
     if (g_mounts[i].point == mount.point) malformed("PMEMFILE_POOLS names a mount point twice");
@@ -70,13 +70,13 @@ void parse_pools(std::string_view text) {
   while (!text.empty()) {
     u64 end = 0;
     while (end < text.size() && text[end] != ';') ++end;
-    std::string_view one = text.substr(0, end);
+    std::string_view one = part(text, 0, end);
     text.remove_prefix(end < text.size() ? end + 1 : end);
     if (one.empty()) continue;
     u64 colon = 0;
     while (colon < one.size() && one[colon] != ':') ++colon;
     if (colon == one.size()) malformed("PMEMFILE_POOLS has no ':' between mount point and pool");
-    add_mount(one.substr(0, colon), one.substr(colon + 1));
+    add_mount(part(one, 0, colon), part(one, colon + 1));
   }
 }
 
@@ -94,7 +94,7 @@ bool read_config(char** environment) {
     std::string_view variable(*at, strlen(*at));
     const char* value;
     if (take(variable, "LD_PRELOAD", value)) find_library(value);
-    if (variable.substr(0, 9) != "PMEMFILE_") continue;
+    if (part(variable, 0, 9) != "PMEMFILE_") continue;
     if (take(variable, "PMEMFILE_EXEC_STATE", value)) {
       g_config.exec_state = value;
       continue;

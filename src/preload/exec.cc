@@ -120,14 +120,14 @@ long build_environment(Call& call, ExecRoom& room, u64 user_envp, long count, Te
         put_item(state, kItemRestore, whole);
         FixedText<512> front;
         front << "LD_PRELOAD=" << g_config.library << ":";
-        variable = room.keep(front.view(), whole.substr(11));
+        variable = room.keep(front.view(), part(whole, 11));
       }
     } else if (!library_dirs.empty() && has_name(variable, "LD_LIBRARY_PATH")) {
       has_libraries = true;
       put_item(state, kItemRestore, whole);
       FixedText<512> front;
       front << "LD_LIBRARY_PATH=" << library_dirs << (whole.size() > 16 ? ":" : "");
-      variable = room.keep(front.view(), whole.substr(16));
+      variable = room.keep(front.view(), part(whole, 16));
     }
     if (variable == nullptr) return -E2BIG;
     room.envp[out++] = variable;
@@ -306,7 +306,7 @@ long run_target(Call& call, ExecRoom& room, const Target& target, const char* sc
     program = copy.value();
   }
   const char* shown = script != nullptr ? script : path;
-  if (target.ours || script != nullptr) put_item(state, kItemComm, base_name(shown).substr(0, 15));
+  if (target.ours || script != nullptr) put_item(state, kItemComm, part(base_name(shown), 0, 15));
   if (names_other_pools(user_envp, variables)) {
     // Whatever the program meant by that: it is not continued, its descriptors of pools end here.
     if (program < 0)

@@ -172,7 +172,7 @@ bool make_candidate(Search& search, std::string_view dir, const char* origin, st
   Text text(search.candidate, kPathBytes);
   for (u64 i = 0; i < dir.size(); ++i) {
     for (std::string_view token : {std::string_view("$ORIGIN"), std::string_view("${ORIGIN}")})
-      if (dir.substr(i, token.size()) == token) {
+      if (part(dir, i, token.size()) == token) {
         text << origin;
         i += token.size();
       }

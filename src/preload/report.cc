@@ -52,6 +52,18 @@ void list_counts(Text& out, const char* title, const u32* counts) {
 
 } // namespace
 
+// Programs close their standard error before they end: a duplicate is kept for the report.
+static int g_report_fd = -1;
+static bool to_standard_error() { return g_config.report[0] == '1' && g_config.report[1] == '\0'; }
+
+void open_report() {
+  if (g_config.report == nullptr || !to_standard_error()) return;
+  long fd = raw_syscall(SYS_fcntl, 2, F_DUPFD_CLOEXEC, 900);
+  if (fd < 0) return;
+  g_report_fd = static_cast<int>(fd);
+  hide_descriptor(g_process, g_report_fd);
+}
+
 void open_log() {
   if (g_config.log == nullptr) return;
   FixedText<512> name;
@@ -93,14 +105,14 @@ void report_at_exit(Process& process) {
   }
   list_counts(out, "served", g_served);
   list_counts(out, "refused", g_refused);
-  long fd = 2;
-  if (!(g_config.report[0] == '1' && g_config.report[1] == '\0')) {
+  long fd = g_report_fd;
+  if (!to_standard_error()) {
     FixedText<512> name;
     expand(g_config.report, name);
     fd = raw_syscall(SYS_openat, AT_FDCWD, as_arg(name.c_str()), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   }
   if (fd >= 0) out.write_to(static_cast<int>(fd));
-  if (fd > 2) raw_syscall(SYS_close, fd);
+  if (fd >= 0 && fd != g_report_fd) raw_syscall(SYS_close, fd);
 }
 
 long refuse(Call& call, int errno_value) {

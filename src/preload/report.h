@@ -17,6 +17,7 @@ inline void count_served(long nr) {
 const char* call_name(long nr);
 
 void open_log();
+void open_report();
 extern int g_log_fd;
 void log_call(const Call& call, long result);
 

@@ -91,8 +91,9 @@ __attribute__((constructor)) void start(int, char**, char** environment) {
   hide_own_descriptors();
   start_signals(g_process);
   open_log();
+  open_report();
   intercept::Options options;
-  options.warn = warn;
+  if (g_config.report != nullptr) options.warn = warn; // otherwise standard error is the program's
   Result<void> started = intercept::start(hook, &kChildEvents, options);
   if (!started.ok()) {
     FixedText<16> number;

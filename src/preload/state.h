@@ -167,6 +167,12 @@ struct Call {
   }
 };
 
+// substr() of the standard library can throw; this one cuts.
+constexpr std::string_view part(std::string_view text, u64 from, u64 bytes = ~u64{0}) {
+  from = min_of<u64>(from, text.size());
+  return {text.data() + from, min_of<u64>(bytes, text.size() - from)};
+}
+
 // What a handler returns beside results and negated errnos: the kernel shall do it.
 inline constexpr long kPassOn = -1000000;
 using Handler = long (*)(Call&);
