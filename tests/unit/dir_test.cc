@@ -7,8 +7,10 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <map>
 #include <memory>
 #include <random>
@@ -769,6 +771,119 @@ TEST(Dir, NoNameEndsInARemovedDirectory) {
   done = true;
   maker.join();
   EXPECT_EQ(failure, "");
+}
+
+// ---- Stopped and killed writers -----------------------------------------------------------------------------------
+
+// Calls `watch` before each store into the pool that this attachment makes: what a reader finds then is what it would
+// find if the writer were stopped there for ever.
+class StoreWatch {
+ public:
+  template <class Watch>
+  StoreWatch(Store& store, Watch watch) : store_(store), watch_(watch) {
+    recorder_.store = [](void* self, u64, const void*, u64, bool) { static_cast<StoreWatch*>(self)->look(); };
+    recorder_.flush = [](void*, u64, u64) {};
+    recorder_.fence = [](void*) {};
+    recorder_.self = this;
+    store_.medium.recorder = &recorder_;
+  }
+  ~StoreWatch() { store_.medium.recorder = nullptr; }
+
+ private:
+  void look() {
+    store_.medium.recorder = nullptr;
+    watch_();
+    store_.medium.recorder = &recorder_;
+  }
+  Store& store_;
+  std::function<void()> watch_;
+  pmem::Recorder recorder_{};
+};
+
+TEST(Dir, ReadersOfAStoppedWriterFindOldOrNewAndDoNotWait) {
+  TestPool t(16 << 20);
+  Store& store = t.store();
+  Ino dir = make_dir(store, t.root);
+  std::set<std::string> names;
+  unsigned looks = 0;
+  std::string moving;
+  bool seen_new = false;
+  // Everything else is always there; the name under way appears (or disappears) once.
+  auto look = [&](bool appears) {
+    if (++looks % 7 != 0) return;
+    for (auto& name : names) ASSERT_TRUE(dir::lookup(store, dir, name).ok()) << name;
+    bool found = dir::lookup(store, dir, moving).ok();
+    ASSERT_TRUE(found == appears || !seen_new);
+    seen_new = found == appears;
+    auto listed = list_all(store, dir);
+    ASSERT_GE(listed.size(), names.size());
+    ASSERT_LE(listed.size(), names.size() + 1);
+  };
+  for (unsigned i = 0; i < 260; ++i) {
+    moving = "n" + std::to_string(i) + std::string(i % 50, 'x');
+    seen_new = false;
+    {
+      StoreWatch watch(store, [&] { look(true); });
+      ASSERT_EQ(add(store, dir, moving, t.root), 0);
+    }
+    if (i % 4 == 3) {
+      seen_new = false;
+      StoreWatch watch(store, [&] { look(false); });
+      ASSERT_EQ(take_away(store, dir, moving), 0);
+    } else {
+      names.insert(moving);
+    }
+    if (HasFatalFailure()) return;
+  }
+  EXPECT_GT(shape_of(store, dir).leaves, 4u);
+}
+
+TEST(Dir, KilledWriterLeavesTheNameWhollyOrNotAtAll) {
+  TestPool t(16 << 20);
+  Store& store = t.store();
+  u64 used = used_blocks(store);
+  std::vector<std::string> names;
+  // The next name but one splits the leaf: the children that follow die in a plain insert or in the split.
+  for (unsigned i = 0; i < layout::kLeafCells - 1; ++i) {
+    names.push_back("n" + std::to_string(i));
+    ASSERT_EQ(add(store, t.root, names.back(), t.root), 0);
+  }
+  std::mt19937_64 random(seed());
+  unsigned killed = 0;
+  for (unsigned round = 0; round < 150; ++round) {
+    std::string name = "new" + std::to_string(round);
+    u64 stores_left = round % 3 == 0 ? random() % 2000 : random() % 60;
+    pid_t child = fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      vfs::Pool* pool = attach(t.path());
+      if (pool == nullptr) _exit(2);
+      StoreWatch watch(pool->store(), [&] {
+        if (stores_left-- == 0) raise(SIGKILL);
+      });
+      _exit(add(pool->store(), t.root, name, t.root) == 0 ? 0 : 3);
+    }
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    ASSERT_TRUE(WIFSIGNALED(status) || WEXITSTATUS(status) == 0) << status;
+    killed += WIFSIGNALED(status);
+    bool there = dir::lookup(store, t.root, name).ok();
+    EXPECT_TRUE(there || WIFSIGNALED(status));
+    for (auto& old : names) ASSERT_TRUE(dir::lookup(store, t.root, old).ok()) << old << " in round " << round;
+    ASSERT_EQ(list_all(store, t.root).size(), names.size() + there);
+    ASSERT_EQ(add(store, t.root, name, t.root), there ? EEXIST : 0);
+    // Stay at the edge of a split most of the time.
+    ASSERT_EQ(take_away(store, t.root, name), 0);
+    if (round % 3 == 2) {
+      names.push_back("more" + std::to_string(round));
+      ASSERT_EQ(add(store, t.root, names.back(), t.root), 0);
+    }
+  }
+  EXPECT_GT(killed, 30u);
+  expect_valid_lines(store, t.root);
+  for (auto& name : names) ASSERT_EQ(take_away(store, t.root, name), 0);
+  ASSERT_TRUE(dir::shrink(store, t.root).ok());
+  EXPECT_EQ(used_blocks(store), used);
 }
 
 // ---- Time ------------------------------------------------------------------------------------------------------
