@@ -12,8 +12,8 @@ foreach(program mkfs.pmemfile fsck.pmemfile pmemfile)
     install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
   endif()
 endforeach()
-if(TARGET pmemfile_plan) # the helper that the interception engine starts
-  install(TARGETS pmemfile_plan RUNTIME DESTINATION ${CMAKE_INSTALL_LIBEXECDIR})
+if(TARGET pmemfile-plan) # the helper that the interception engine starts
+  install(TARGETS pmemfile-plan RUNTIME DESTINATION ${CMAKE_INSTALL_LIBEXECDIR})
 endif()
 if(EXISTS ${PROJECT_SOURCE_DIR}/include)
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
