@@ -75,16 +75,10 @@ Result<ReplayCount> replay_all(const Store& store) {
 
 void repair_slot(Store& store, u32 slot_index) {
   shm::Slot& slot = store.segment.slots[slot_index];
-  u64 sequence = slot.sequence + 1;
-  const u64* area = area_words(store, slot_index, sequence);
-  if (valid_record(store, slot_index, area) == sequence) {
-    // Died between the fence and the change of phase, or in the repair that did the same.
-    store_release(slot.phase, static_cast<u32>(shm::SlotPhase::kApplying));
-    store_release(slot.sequence, sequence);
-  } else if (load_acquire(slot.phase) != static_cast<u32>(shm::SlotPhase::kApplying)) {
-    // A record that is not yet valid must not become so by what is still in caches.
-    void_area(store, slot_index, sequence);
-    pmem::fence(store.medium);
+  if (load_acquire(slot.phase) != static_cast<u32>(shm::SlotPhase::kApplying)) {
+    // Nobody has seen anything of the operation: a record of it, whole or not, must never count. The record before
+    // it goes too, and so its effects, which the dead thread may not have fenced, are made durable first.
+    retire_slot(store, slot_index);
     return;
   }
   RecordCursor cursor(area_words(store, slot_index, slot.sequence));

@@ -219,7 +219,7 @@ void Tx::write_record(u64 sequence) {
   pmem::flush(medium, area, words * 8);
 }
 
-// Odd before the effects, even after them: what readers validate.
+// Odd before the change becomes visible, even after its effects are stored: what readers validate.
 void Tx::step_sequences() {
   shm::Segment& v = store_.segment;
   for (u32 i = 0; i < key_count_; ++i) {
@@ -273,11 +273,12 @@ Result<void> Tx::commit() {
   u64 sequence = slot.sequence + 1;
   write_record(sequence);
   pmem::fence(store_.medium);
-  // Durable. The phase before the sequence: repair looks for the record with the next sequence first.
+  // Durable. Visible to everybody at once by the one store of the phase: readers of a stripe with an odd sequence
+  // ask the phase whether the record counts yet.
   committed_ = true;
-  store_release(slot.phase, static_cast<u32>(shm::SlotPhase::kApplying));
   store_release(slot.sequence, sequence);
   step_sequences();
+  store_release(slot.phase, static_cast<u32>(shm::SlotPhase::kApplying));
   apply();
   step_sequences();
   store_release(slot.phase, static_cast<u32>(shm::SlotPhase::kPlanning));

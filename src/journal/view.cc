@@ -40,22 +40,21 @@ void Reader::begin_slow() {
     for (u32 i = 0; i < min_of<u32>(attempts_, 64); ++i) cpu_relax();
   ++attempts_;
   for (;;) {
-    u32 sequence = load_acquire(stripe.sequence);
-    if ((sequence & 1) == 0) {
-      view_.overlay_ = nullptr;
-      sequence_ = sequence;
-      return;
-    }
-    // Applying: the holder's record is committed and stays as it is until the sequence is even again.
+    writer_ = nullptr;
+    view_.overlay_ = nullptr;
+    sequence_ = load_acquire(stripe.sequence);
+    if ((sequence_ & 1) == 0) return;
     u32 holder = load_acquire(stripe.lock) & shm::kLockSlotMask;
     if (holder != 0 && holder <= v.header->slot_count) {
-      u64 record = load_acquire(v.slots[holder - 1].sequence);
-      const u64* area = area_words(store_, holder - 1, record);
-      if (load_acquire(stripe.sequence) == sequence && load_relaxed(area[2]) == record) {
-        view_.overlay_ = area;
-        sequence_ = sequence;
-        return;
+      const shm::Slot& slot = v.slots[holder - 1];
+      if (load_acquire(slot.phase) != kApplying) {
+        writer_ = &slot;
+      } else {
+        // Committed: the record stays as it is until the sequence is even again.
+        view_.overlay_ = area_words(store_, holder - 1, load_acquire(slot.sequence));
       }
+      // What was found belongs together if the stripe is still in the same change.
+      if (load_acquire(stripe.sequence) == sequence_) return;
     }
     cpu_relax();
   }

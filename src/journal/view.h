@@ -47,7 +47,8 @@ class Reader {
   // True if nothing that the stripe guards changed since construction or the last begin().
   bool valid() const {
     acquire_fence();
-    return load_relaxed(store_.segment.stripe(key_).sequence) == sequence_;
+    if (load_relaxed(store_.segment.stripe(key_).sequence) != sequence_) return false;
+    return PMEMFILE_LIKELY(writer_ == nullptr) || load_relaxed(writer_->phase) != kApplying;
   }
   u32 sequence() const { return sequence_; }
   // How often it had to begin; long readers fall back to taking the lock (in a Tx) after a few.
@@ -56,12 +57,14 @@ class Reader {
   void begin();
 
  private:
+  static constexpr u32 kApplying = static_cast<u32>(shm::SlotPhase::kApplying);
   void begin_slow();
   View view_;
   Store& store_;
   shm::LockKey key_;
   u32 sequence_ = 0;
   u32 attempts_ = 0;
+  const shm::Slot* writer_ = nullptr; // about to commit; what is in place counts until it does
 };
 
 inline void Reader::begin() {

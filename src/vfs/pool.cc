@@ -3,6 +3,7 @@
 
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "base/vdso.h"
 #include "journal/recovery.h"
@@ -118,9 +119,11 @@ shm::SegmentIdentity named_segment(const layout::State& state) {
   return shm::SegmentIdentity{state.segment_dev, state.segment_ino, state.segment_id};
 }
 
-// The V that an orderly last user left behind can be used as it is.
+// The V that an orderly last user left behind can be used as it is. After a kill a file that was just made by O_TMPFILE may
+// stand in an orphan list without anybody who will free it: recovery looks.
 bool reusable(const shm::Segment& v, const layout::State& state) {
-  return v.header->record_epoch == state.record_epoch && load_acquire(shm::process_table(v).occupied) == 0;
+  const shm::ProcessTable& table = shm::process_table(v);
+  return v.header->record_epoch == state.record_epoch && load_acquire(table.occupied) == 0 && load_acquire(table.buried) == 0;
 }
 
 // Replays, makes a new V and writes into the superblock that it is the one in force.
@@ -148,6 +151,10 @@ Result<void> start_epoch(Attach& a, const shm::SegmentHeader& plan) {
   return {};
 }
 
+// kRetryAttach: the V in force is not there although somebody has the pool's lock: perhaps only others like us, who came
+// while one that was making it died.
+constexpr int kRetryAttach = 1020;
+
 Result<void> find_segment(Attach& a, bool* fresh) {
   Store& store = a.pool->store();
   shm::SegmentHeader plan = shm::plan_segment(store.geometry);
@@ -156,9 +163,7 @@ Result<void> find_segment(Attach& a, bool* fresh) {
   a.state = state.value();
   auto opened = shm::open_segment(a.options.shm_dir, a.identity, named_segment(a.state), plan, !a.read_only);
   if (!a.first) {
-    if (!opened.ok())
-      return a.fail(EBUSY, "the pool is in use under another shared segment (another /dev/shm, a container, or it was removed); "
-                           "stop those processes or share their PMEMFILE_SHM_DIR");
+    if (!opened.ok()) return Error(kRetryAttach);
     store.segment = opened.value();
     return {};
   }
@@ -179,7 +184,7 @@ Result<bool> bring_to_rest(void* context, Ino ino) {
   if (attr.error() == ESTALE) return true;
   if (!attr.ok()) return Error(attr.error());
   if (attr.value().nlink == 0) {
-    TRY(free_orphan(store, ino));
+    TRY(free_orphan(store, ino, true)); // also what somebody was freeing when the power failed
     return true;
   }
   if ((attr.value().flags & layout::kFlagTruncating) != 0) TRY(data::finish_truncate(store, ino));
@@ -217,21 +222,40 @@ Result<void> join(Attach& a, bool fresh) {
   if (!registered.ok()) return a.fail(registered.error(), "too many processes are attached");
   store.segment.self = registered.value().ref;
   PoolInternals::set_token(pool, registered.value().token_fd);
-  // Only now may others come: they find a V that somebody alive is using.
-  if (a.first) TRY(lock_pool(a.fd, F_RDLCK, true));
-  bury_dead(store);
   if (fresh && !inode::for_each_orphan(store, bring_to_rest, &store).ok())
     return a.fail(kErrnoCorrupt, "its orphan lists are damaged; run fsck.pmemfile");
+  // Only now may others come: they find a pool at rest, and a V that somebody alive is using.
+  if (a.first) TRY(lock_pool(a.fd, F_RDLCK, true));
+  bury_dead(store);
   return {};
+}
+
+// A process that finds itself with others but without their V lets go of the lock, so that one of them can be alone, and
+// comes again; who then still holds the lock is attached under another V.
+Result<void> lock_and_find(Attach& a, bool* fresh) {
+  constexpr unsigned kAttempts = 40;
+  for (unsigned attempt = 0;; ++attempt) {
+    TRY(take_pool_lock(a));
+    auto found = find_segment(a, fresh);
+    if (found.error() != kRetryAttach) return found;
+    if (attempt == kAttempts)
+      return a.fail(EBUSY, "the pool is in use under another shared segment (another /dev/shm, a container, or it was removed); "
+                           "stop those processes or share their PMEMFILE_SHM_DIR");
+    TRY(lock_pool(a.fd, F_UNLCK, false));
+    // Not all at the same pace.
+    u64 random = 0;
+    raw_syscall(SYS_getrandom, as_arg(&random), sizeof random, 0);
+    timespec nap{0, static_cast<long>(500'000 + random % 4'000'000)};
+    raw_syscall(SYS_nanosleep, as_arg(&nap), 0);
+  }
 }
 
 Result<void> attach_steps(Attach& a) {
   TRY(open_pool_file(a));
   PoolInternals::set_pool_fd(*a.pool, a.fd);
   TRY(map_pool(a));
-  TRY(take_pool_lock(a));
   bool fresh = false;
-  TRY(find_segment(a, &fresh));
+  TRY(lock_and_find(a, &fresh));
   PoolInternals::set_segment_fd(*a.pool, a.pool->store().segment.fd);
   return join(a, fresh);
 }
