@@ -146,6 +146,7 @@ void end_repair(Segment& v, ProcessRef dead, bool freed) {
   Process* entry = find_process(v, dead);
   if (entry == nullptr) return;
   if (freed) {
+    fetch_add(process_table(v).buried, u64{1});
     store_release(entry->state, static_cast<u32>(ProcessState::kFree));
     fetch_add(process_table(v).occupied, ~u64{0});
     store_relaxed(process_table(v).hint, u64{dead.index_plus_1} - 1);

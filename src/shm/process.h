@@ -46,7 +46,8 @@ struct alignas(64) ProcessTable {
   u64 unburied; // not 0: some entry may be in state kUnburied
   u64 claims;   // at least the number of entries that are claimed
   u64 occupied; // entries that are not free, or more after a kill: 0 proves that everybody left in order
-  u64 reserved[3];
+  u64 buried;   // dead processes that were repaired, ever: an inode without a name may have lost its only user with one
+  u64 reserved[2];
 };
 static_assert(sizeof(ProcessTable) == 64);
 
