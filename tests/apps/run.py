@@ -130,13 +130,20 @@ class Runner:
         os.mkdir(reports, 0o777)
         os.chmod(reports, 0o777)
         self.on_pool(case, os.path.join(reports, "%p"))
-        seen = {}
-        for name in os.listdir(reports):
+        refusals, example, processes = {}, "", 0
+        for name in sorted(os.listdir(reports)):
             with open(os.path.join(reports, name), errors="replace") as f:
-                text = f.read().replace(name, "PID").strip()
-            seen[text] = seen.get(text, 0) + 1
-        for text, count in sorted(seen.items(), key=lambda item: -item[1])[:5]:
-            print(f"-- PMEMFILE_REPORT of {count} process(es):\n{text}")
+                text = f.read()
+            processes += 1
+            refused = [line.strip() for line in text.splitlines() if line.strip().startswith("refused:")]
+            for line in refused:
+                refusals[line] = refusals.get(line, 0) + 1
+            if not example or any(line != "refused: none" for line in refused):
+                example = text.strip()
+        print(f"-- PMEMFILE_REPORT of {processes} processes:")
+        for line, count in sorted(refusals.items()):
+            print(f"   {line} ({count} processes)")
+        print(f"-- one of them:\n{example}", flush=True)
 
     def together(self, cases):
         """All cases at once on one pool, each in its own directory."""
