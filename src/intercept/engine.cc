@@ -78,9 +78,10 @@ void choose_caches(const InitialStack& stack, const Options& options) {
   if (chosen != nullptr && chosen[0] == '/') {
     user << chosen << suffix;
     caches[count++] = user_cache;
+  } else {
+    caches[count++] = kSystemCache;
   }
-  caches[count++] = kSystemCache;
-  const char* home = count == 1 && !secure && uid != 0 ? stack.variable("HOME") : nullptr;
+  const char* home = chosen == nullptr && !secure && uid != 0 ? stack.variable("HOME") : nullptr;
   if (home != nullptr && home[0] == '/') {
     user << home << "/.cache/pmemfile";
     caches[count++] = user_cache;
@@ -158,6 +159,8 @@ void patch_loaded(const LoadedObject& loaded, void* context) {
   FixedText<48> program;
   program << "/proc/" << static_cast<i64>(raw_syscall(SYS_getpid)) << "/exe";
   ObjectToPatch object{loaded.is_program ? program.c_str() : loaded.path, last_component(loaded.path), loaded.base, {}, {}};
+  if (const u64 name = initial_stack().auxiliary(AT_EXECFN); loaded.is_program && name != 0)
+    object.name = last_component(reinterpret_cast<const char*>(name));
   if (find_text_segment(loaded.segments, loaded.segment_count, object.text) == 0) return;
   if (!key_in_memory(loaded, object.key)) return record_unpatched(object.name, object.base, ENOENT);
   const int error = patch_object(object);

@@ -68,8 +68,9 @@ struct Options {
   bool plan_when_missing = true;
   // The planner; null: looked for beside the library and under ../libexec.
   const char* planner_path = nullptr;
-  // Where plans are kept. Null: $XDG_CACHE_HOME/pmemfile if that is set, then
-  // /var/cache/pmemfile, then $HOME/.cache/pmemfile, then a folder in /tmp.
+  // Where plans are kept. Null: $XDG_CACHE_HOME/pmemfile if that is set, else
+  // /var/cache/pmemfile and then $HOME/.cache/pmemfile. If none can be written,
+  // a folder in /tmp.
   const char* cache_dir = nullptr;
   // Told, in one line without newline, of each object that could not be
   // patched as a whole; null: nobody is told.

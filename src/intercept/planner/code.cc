@@ -125,12 +125,16 @@ void Code::sweep_gap(u64 begin, u64 end) {
   bool only_padding = true;
   for (u64 at = begin; at < end;) {
     ZydisDecodedInstruction in;
-    const u64 room = std::min<u64>(end - at, ZYDIS_MAX_INSTRUCTION_LENGTH);
-    if (!decode_one(at, room, in)) {
+    if (!decode_one(at, std::min<u64>(end - at, ZYDIS_MAX_INSTRUCTION_LENGTH), in)) {
       only_padding = false;
-      break;
+      ++at;
+      continue;
     }
     if (in.mnemonic != ZYDIS_MNEMONIC_NOP && in.mnemonic != ZYDIS_MNEMONIC_INT3) only_padding = false;
+    if (in.mnemonic == ZYDIS_MNEMONIC_SYSCALL) {
+      ++unbounded_sites_;
+      if (follows_signal_return_number(elf_, at)) ++unbounded_signal_returns_;
+    }
     at += in.length;
   }
   if (only_padding) {
@@ -138,17 +142,10 @@ void Code::sweep_gap(u64 begin, u64 end) {
     return;
   }
   for (u64 at = begin; at < end; ++at) {
-    const u8* from = elf_.bytes(at, 2);
-    if (end - at >= 2 && from != nullptr && from[0] == 0x0f && from[1] == 0x05) {
-      ++unbounded_sites_;
-      if (follows_signal_return_number(elf_, at)) ++unbounded_signal_returns_;
-    }
     ZydisDecodedInstruction in;
-    const u64 room = std::min<u64>(end - at, ZYDIS_MAX_INSTRUCTION_LENGTH);
-    if (decode_one(at, room, in)) {
-      if (in.raw.imm[0].is_relative != 0) add_target(at + in.length + static_cast<u64>(in.raw.imm[0].value.s));
-      if (in.meta.category == ZYDIS_CATEGORY_CALL) add_target(at + in.length);
-    }
+    if (!decode_one(at, std::min<u64>(end - at, ZYDIS_MAX_INSTRUCTION_LENGTH), in)) continue;
+    if (in.raw.imm[0].is_relative != 0) add_target(at + in.length + static_cast<u64>(in.raw.imm[0].value.s));
+    if (in.meta.category == ZYDIS_CATEGORY_CALL) add_target(at + in.length);
   }
 }
 

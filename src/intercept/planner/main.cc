@@ -114,7 +114,7 @@ Plan plan_of(const ElfFile& elf) {
   if (!elf.may_contain_syscalls()) return empty_plan(elf, false);
   const Code code(elf);
   Plan plan = make_plan(elf, code);
-  if (elf.text_segments() != 1) return empty_plan(elf, plan.header.sites_found != 0);
+  if (elf.text_segments() != 1 && !plan.patches.empty()) return empty_plan(elf, true);
   return plan;
 }
 
