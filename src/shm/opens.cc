@@ -27,8 +27,7 @@ Vnode* find_vnode(const Segment& v, Ino ino) {
 
 bool in_use(const Segment& v, Ino ino) { return find_vnode(v, ino) != nullptr; }
 
-void lock_description_slow(Segment& v, OpenDescription& description, int segment_fd) {
-  u64& lock = description.lock;
+void lock_owned_slow(Segment& v, u64& lock, int segment_fd) {
   u64 self = pack(v.self);
   for (unsigned spin = 0; spin < kSpins; ++spin) {
     u64 nobody = 0;
@@ -49,11 +48,10 @@ void lock_description_slow(Segment& v, OpenDescription& description, int segment
     if (futex_wait_at(futex_half(lock), static_cast<u32>(word), kLivenessCheckNs) != ETIMEDOUT) continue;
     ProcessRef owner = unpack_process(word & ~u64{kLockWaited});
     if (owner == v.self || process_alive(v, segment_fd, owner)) continue;
-    // What the lock guards is one word, whole at any moment: nothing to repair.
     if (compare_exchange(lock, word, self | kLockWaited)) return;
   }
 }
 
-void wake_description(OpenDescription& description) { futex_wake_at(futex_half(description.lock), 1); }
+void wake_owned(u64& word) { futex_wake_at(futex_half(word), 1); }
 
 } // namespace pmemfile::shm

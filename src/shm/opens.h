@@ -4,7 +4,8 @@
 // descriptions, with the list of its file locks. Vnodes hang in chains, one a stripe of the class "open inodes":
 // open_key(ino) guards the chain, the vnodes in it, their descriptions' counts and their locks.
 // Who changes them: vfs, by VTx (vlog.h), so that a death leaves them exact. Offset and directory cookie are guarded
-// by the description's own lock word instead, which is stolen from the dead.
+// by an owned word instead: pack() of the process that holds it, with kLockWaited; 0: nobody. What such a word guards is
+// whole at any moment, so it is simply taken from the dead.
 // Rules: hook-safe; indices read from V are checked before use.
 #pragma once
 
@@ -22,13 +23,13 @@ struct alignas(64) Vnode {
   u64 locks;      // FileLock + 1, head of the list (locks.h)
   u32 lock_changes; // advanced whenever a lock goes: what waiters for a lock sleep on
   u32 lock_waiters; // a hint: somebody sleeps, perhaps
-  u64 reserved[1];
+  u64 shrink_lock;  // owned word: held while blocks may be taken away, so that no mapping begins meanwhile
 };
 static_assert(sizeof(Vnode) == 64);
 
 struct alignas(64) OpenDescription {
   u64 refs;          // handles; 0: the entry is free
-  u64 lock;          // pack() of the process that moves the offset, with kLockWaited; 0: nobody
+  u64 lock;          // owned word: held by who moves the offset
   u64 ino;
   u64 vnode;         // index
   u32 flags;         // O_* status flags and access mode
@@ -59,17 +60,20 @@ Vnode* find_vnode(const Segment& v, Ino ino);
 // With open_key(ino) held: has the inode a description or mapping? For who removes the last name.
 bool in_use(const Segment& v, Ino ino);
 
-// The description's own lock, for what moves its offset. Held by a process, not by a slot.
-void lock_description_slow(Segment& v, OpenDescription& description, int segment_fd);
-void wake_description(OpenDescription& description);
-inline void lock_description(Segment& v, OpenDescription& description, int segment_fd) {
+void lock_owned_slow(Segment& v, u64& word, int segment_fd);
+void wake_owned(u64& word);
+inline void lock_owned(Segment& v, u64& word, int segment_fd) {
   u64 nobody = 0;
-  if (PMEMFILE_LIKELY(compare_exchange(description.lock, nobody, pack(v.self)))) return;
-  lock_description_slow(v, description, segment_fd);
+  if (PMEMFILE_LIKELY(compare_exchange(word, nobody, pack(v.self)))) return;
+  lock_owned_slow(v, word, segment_fd);
 }
-inline void unlock_description(OpenDescription& description) {
-  u64 old = exchange(description.lock, u64{0});
-  if (PMEMFILE_UNLIKELY((old & kLockWaited) != 0)) wake_description(description);
+inline void unlock_owned(u64& word) {
+  u64 old = exchange(word, u64{0});
+  if (PMEMFILE_UNLIKELY((old & kLockWaited) != 0)) wake_owned(word);
+}
+// After exec: was it held by a thread of the old image?
+inline void unlock_if_own(const Segment& v, u64& word) {
+  if ((load_acquire(word) & ~u64{kLockWaited}) == pack(v.self)) unlock_owned(word);
 }
 
 } // namespace pmemfile::shm

@@ -37,9 +37,9 @@ class OffsetLock {
  public:
   OffsetLock(Pool& pool, OpenDescription& description) : description_(description) {
     shm::Segment& v = open_tables(pool);
-    shm::lock_description(v, description, v.fd);
+    shm::lock_owned(v, description.lock, v.fd);
   }
-  ~OffsetLock() { shm::unlock_description(description_); }
+  ~OffsetLock() { shm::unlock_owned(description_.lock); }
   OffsetLock(const OffsetLock&) = delete;
   OffsetLock& operator=(const OffsetLock&) = delete;
 
@@ -129,10 +129,25 @@ Result<data::Written> write_at(Task& task, OpenDescription& description, u64 off
   return data::write(store, ino, offset, transfer.vectors, transfer.count, data::WriteFlags{.append = append});
 }
 
-u64 pins_of(const Pool& pool, const OpenDescription& description) {
-  shm::Vnode* vnode = shm::vnode_at(open_tables(pool), description.vnode);
-  return vnode == nullptr ? 0 : load_acquire(vnode->pins);
-}
+// Held while blocks may be taken away from a file: no mapping begins meanwhile, so that nobody maps a block that is
+// just being freed.
+class Shrinking {
+ public:
+  Shrinking(Pool& pool, const OpenDescription& description) {
+    shm::Segment& v = open_tables(pool);
+    vnode_ = shm::vnode_at(v, description.vnode);
+    if (vnode_ != nullptr) shm::lock_owned(v, vnode_->shrink_lock, v.fd);
+  }
+  ~Shrinking() {
+    if (vnode_ != nullptr) shm::unlock_owned(vnode_->shrink_lock);
+  }
+  Shrinking(const Shrinking&) = delete;
+  Shrinking& operator=(const Shrinking&) = delete;
+  bool pinned() const { return vnode_ != nullptr && load_acquire(vnode_->pins) != 0; }
+
+ private:
+  shm::Vnode* vnode_;
+};
 
 Result<u64> seek_target(Store& store, const OpenDescription& description, i64 offset, int whence) {
   bool directory = is_dir(description.mode);
@@ -213,7 +228,8 @@ Result<void> truncate_open(Task& task, Description number, u64 size) {
   TRY(check_limit(task, size));
   Ino ino{description.ino};
   TRY(drop_set_ids(task, ino));
-  return data::truncate(task.pool->store(), ino, size, pins_of(*task.pool, description) != 0);
+  Shrinking shrinking(*task.pool, description);
+  return data::truncate(task.pool->store(), ino, size, shrinking.pinned());
 }
 
 Result<void> truncate_file(Task& task, Description number, u64 size) {
@@ -233,7 +249,8 @@ Result<void> fallocate_file(Task& task, Description number, int mode, u64 offset
   if ((mode & FALLOC_FL_KEEP_SIZE) == 0) TRY(check_limit(task, offset + bytes));
   Ino ino{description.ino};
   TRY(drop_set_ids(task, ino));
-  return data::fallocate(task.pool->store(), ino, mode, offset, bytes, pins_of(*task.pool, description) != 0);
+  Shrinking shrinking(*task.pool, description);
+  return data::fallocate(task.pool->store(), ino, mode, offset, bytes, shrinking.pinned());
 }
 
 Result<void> sync_file(Task& task, Description number, bool data_only) {

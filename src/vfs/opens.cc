@@ -58,6 +58,7 @@ Result<u64> use_vnode(shm::Segment& v, VTx& tx, const inode::Attr& attr, Vnode* 
   store_relaxed(vnode->next_plus_1, load_relaxed(*bucket));
   store_relaxed(vnode->pins, u64{0});
   store_relaxed(vnode->locks, u64{0});
+  store_relaxed(vnode->shrink_lock, u64{0});
   tx.store(*bucket, index + 1);
   return index;
 }
@@ -299,7 +300,14 @@ Result<void> hold_dir(Pool& pool, Ino dir, u32 handle) {
 }
 
 Result<void> pin_mapping(Pool& pool, Description description, u32 handle) {
-  return make_reference(pool, open_tables(pool).self, handle, static_cast<u32>(description), true);
+  shm::Segment& v = open_tables(pool);
+  TRY(make_reference(pool, v.self, handle, static_cast<u32>(description), true));
+  // Who is taking blocks away began before the pin was there to be seen: let it end before the caller looks for blocks.
+  shm::Vnode* vnode = shm::vnode_at(v, shm::description_at(v, static_cast<u32>(description))->vnode);
+  if (vnode == nullptr) return {};
+  shm::lock_owned(v, vnode->shrink_lock, v.fd);
+  shm::unlock_owned(vnode->shrink_lock);
+  return {};
 }
 Result<void> unpin_mapping(Pool& pool, u32 handle) { return close_handle(pool, handle); }
 

@@ -71,11 +71,12 @@ void visit_handle(void* context, u32 handle, u64 word) {
   if ((word & shm::kHandleIsMapping) == 0) visit.visit(visit.context, handle, Description{shm::handle_description(word)});
 }
 
-void unlock_own_descriptions(void* context, u32, u64 word) {
+void unlock_own_words(void* context, u32, u64 word) {
   Segment& v = *static_cast<Segment*>(context);
   shm::OpenDescription* description = shm::description_at(v, shm::handle_description(word));
-  if (description != nullptr && (load_acquire(description->lock) & ~u64{shm::kLockWaited}) == pack(v.self))
-    shm::unlock_description(*description);
+  if (description == nullptr) return;
+  shm::unlock_if_own(v, description->lock);
+  if (shm::Vnode* vnode = shm::vnode_at(v, description->vnode)) shm::unlock_if_own(v, vnode->shrink_lock);
 }
 
 // ---- The text that exec passes on: numbers, each followed by a colon ----------------------------------------------
@@ -255,7 +256,7 @@ Result<Pool*> Pool::adopt(const char* text, AttachFailure* failure) {
   // Other threads may have died in the middle of something.
   repair_own_threads(*pool);
   Segment& v = pool->store_.segment;
-  shm::for_each_handle(v, v.self, unlock_own_descriptions, &v);
+  shm::for_each_handle(v, v.self, unlock_own_words, &v);
   // The old image's mappings went with it.
   shm::for_each_handle(v, v.self, drop_if_mapping, pool);
   return pool;

@@ -80,7 +80,7 @@ Result<u64> read_dir(Task& task, Description number, void* user_buffer, u64 size
   if (!is_dir(description->mode)) return Error(ENOTDIR);
   shm::Segment& v = open_tables(pool);
   Ino dir{description->ino};
-  shm::lock_description(v, *description, v.fd);
+  shm::lock_owned(v, description->lock, v.fd);
   Listing listing{static_cast<u8*>(user_buffer), size, 0, old_layout, false, false, load_relaxed(description->offset), 0, {}};
   auto result = [&]() -> Result<void> {
     inode::Attr attr = TRY(inode::read(pool.store(), dir));
@@ -95,7 +95,7 @@ Result<u64> read_dir(Task& task, Description number, void* user_buffer, u64 size
   if (result.ok() && listing.fault) result = Error(EFAULT);
   if (result.ok() && listing.full && listing.done == 0) result = Error(EINVAL);
   if (result.ok()) store_relaxed(description->offset, listing.cookie);
-  shm::unlock_description(*description);
+  shm::unlock_owned(description->lock);
   if (!result.ok()) return Error(result.error() == ESTALE ? ENOENT : result.error());
   return listing.done;
 }
