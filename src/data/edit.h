@@ -1,9 +1,10 @@
 // One bounded change of a file's block map inside a Tx: new blocks, new nodes, new pointers.
 //
 // Owner: the body of one Tx, which holds the inode's stripe. File blocks are given in ascending order. An edit
-// reaches the direct pointers and one leaf; whoever has more to do makes another Tx. All limits are here, so that
+// reaches the direct pointers and two leaves, so that a small write is one commit wherever it lies; whoever has more to
+// do makes another Tx. All limits are here, so that
 // finish() and the commit cannot run out of room.
-// Rules: stack object (about 1 KiB); hook-safe.
+// Rules: stack object (about 1.2 KiB); hook-safe.
 #pragma once
 
 #include "alloc/alloc.h"
@@ -47,7 +48,7 @@ class MapEdit {
   // Gives back the end of the extent that take() returned last.
   Result<void> give_back(alloc::Extent tail);
   // How many pointers from `first` on may be set; 0: kEditFull.
-  u64 room(u64 first) const;
+  u64 room(u64 first);
   // Notes that file blocks [first, first + count) shall have consecutive pointers from `pointer` on. Within room().
   // A leaf that is not there yet must have been made by take().
   Result<void> set(u64 first, u64 count, u64 pointer);
@@ -57,21 +58,38 @@ class MapEdit {
   // Writes new nodes and stages all pointers and the inode's block count. Once, at the end.
   Result<void> finish();
 
-  bool changed() const { return run_count_ != 0 || missing_ != 0; }
+  bool changed() const { return run_count_ != 0 || leaves_[0].missing != 0 || leaves_[1].missing != 0; }
 
  private:
   struct Run {
     u64 first, count, pointer;
   };
   static constexpr u32 kMaxRuns = 16;
-  // Lines of the record for pointers. The inode needs 3, its parent word in a node 1, the bitmap 14: 52 of 56.
+  static constexpr u32 kLeaves = 2;
+  // Lines of the record for pointers. The inode needs 3, parent words in nodes 2, the bitmap 14: 53 of 56.
   static constexpr u32 kPointerLines = 34;
   static constexpr u32 kLinesOfTake = 4; // of the bitmap, at most
 
-  Result<void> open_leaf(u64 first);
+  // A leaf, and what has to be made to reach it.
+  struct Leaf {
+    bool open = false;
+    u64 first = 0;            // file block of its first pointer
+    BlockNo block{};          // if it is there
+    TreePath path{};
+    u32 missing = 0;          // levels that are new, from the top in `nodes`
+    alloc::MetaBlock nodes[layout::kTreeCount];
+    PoolOff parent_word{};    // where nodes[0] goes, unless
+    bool below_other = false; // it hangs below one of the other leaf's new nodes:
+    u32 other_depth = 0;      // the one of this depth
+  };
+
+  Leaf* leaf_of(u64 file_block);
+  Result<Leaf*> open_leaf(u64 first);
+  u32 join_other(Leaf& leaf, u32 depth) const;
   u64 pointer_at(u64 file_block, u32* run) const;
-  void write_leaf(BlockNo leaf, bool was_meta);
-  void write_upper(alloc::MetaBlock node, u32 index, BlockNo child);
+  void write_leaf(const Leaf& leaf);
+  void write_upper(const Leaf& leaf, u32 depth, const Leaf& other);
+  void write_nodes(const Leaf& leaf, const Leaf& other);
 
   journal::Tx& tx_;
   inode::Attr& attr_;
@@ -81,14 +99,7 @@ class MapEdit {
   u32 run_count_ = 0;
   u32 pointer_lines_ = 0;
   BlockNo goal_{};
-  // The one leaf of this edit.
-  bool leaf_open_ = false;
-  u64 leaf_first_ = 0;
-  BlockNo leaf_{};          // if it was there
-  TreePath path_{};
-  PoolOff parent_word_{};   // where the topmost new node goes
-  u32 missing_ = 0;         // levels that are new, taken into nodes_ from the top
-  alloc::MetaBlock nodes_[layout::kTreeCount];
+  Leaf leaves_[kLeaves];
 };
 
 inline constexpr int kNodesMissed = 1005;
