@@ -35,7 +35,8 @@ ALLOWED_CALLS = {
     # The C ABI: errno of the caller; get_dir_path and getcwd return malloc'ed memory.
     "api": {"__errno_location", "malloc", "free", "__tls_get_addr"},
     # The product libcintercept starts at load time.
-    "intercept": {"__tls_get_addr"},
+    # What ld.so found out about the processor: a table, asked once at start.
+    "intercept": {"__tls_get_addr", "__x86_get_cpuid_feature_leaf"},
     "preload": {"__tls_get_addr"},
 }
 
