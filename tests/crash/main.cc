@@ -1,0 +1,105 @@
+// crash_explorer [--quick | --long] [--scenario TEXT] [--seed N] [--keep FILE]: explores the crash states of every single
+// operation; exit 1 and a description at the first one that is wrong.
+
+#include <stdlib.h>
+
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "crash/planted.h"
+#include "crash/scenario.h"
+
+namespace pmemfile::crash {
+namespace {
+
+struct Arguments {
+  Limits limits;
+  std::string only, keep;
+  bool list = false, planted = false;
+};
+
+// A directory in /dev/shm for pools and their shared segments, gone at the end.
+struct Scratch {
+  std::string dir;
+  Scratch() {
+    char name[] = "/dev/shm/pmemfile-crash-XXXXXX";
+    dir = mkdtemp(name) != nullptr ? name : "/dev/shm";
+  }
+  ~Scratch() {
+    std::error_code ignored;
+    if (dir != "/dev/shm") std::filesystem::remove_all(dir, ignored);
+  }
+};
+
+bool explore(const Scenario& scenario, const Arguments& arguments, const std::string& dir, Counts& total) {
+  Played played = play(scenario, dir);
+  Explorer explorer(dir, arguments.limits);
+  auto violation = explorer.explore(played.run, judge_of(played, scenario.between));
+  const Counts& counts = explorer.counts();
+  total.crash_points += counts.crash_points;
+  total.states += counts.states;
+  total.distinct += counts.distinct;
+  total.nested_states += counts.nested_states;
+  std::printf("%-36s points %3llu (all states at %3llu), states %6llu, distinct %6llu, in recovery %5llu: %s\n",
+              scenario.name.c_str(), static_cast<unsigned long long>(counts.crash_points),
+              static_cast<unsigned long long>(counts.exhaustive_points), static_cast<unsigned long long>(counts.states),
+              static_cast<unsigned long long>(counts.distinct), static_cast<unsigned long long>(counts.nested_states),
+              violation ? "WRONG" : played.trees.front() == played.trees.back() ? "ok (nothing visible changes)" : "ok");
+  if (!violation) return true;
+  std::printf("  at event %zu of %zu (operation starts at %zu): %s\n", violation->event, played.run.recording.events.size(),
+              played.run.first, violation->what.c_str());
+  if (!arguments.keep.empty())
+    std::ofstream(arguments.keep, std::ios::binary)
+        .write(reinterpret_cast<const char*>(violation->image.data()), static_cast<std::streamsize>(violation->image.size()));
+  return false;
+}
+
+int run(const Arguments& arguments) {
+  Scratch scratch;
+  if (arguments.planted) return find_planted_bugs(scratch.dir, arguments.limits);
+  Counts total;
+  int wrong = 0;
+  std::printf("seed %llu\n", static_cast<unsigned long long>(arguments.limits.seed));
+  for (const Scenario& scenario : scenarios()) {
+    if (!arguments.only.empty() && scenario.name.find(arguments.only) == std::string::npos) continue;
+    if (arguments.list) std::printf("%s\n", scenario.name.c_str());
+    else if (!explore(scenario, arguments, scratch.dir, total)) ++wrong;
+    std::fflush(stdout);
+  }
+  if (!arguments.list)
+    std::printf("all: points %llu, states %llu, distinct %llu, in recovery %llu, wrong scenarios %d\n",
+                static_cast<unsigned long long>(total.crash_points), static_cast<unsigned long long>(total.states),
+                static_cast<unsigned long long>(total.distinct), static_cast<unsigned long long>(total.nested_states), wrong);
+  return wrong != 0;
+}
+
+bool parse(int argc, char** argv, Arguments& arguments) {
+  for (int i = 1; i < argc; ++i) {
+    std::string option = argv[i];
+    auto value = [&]() -> std::string { return i + 1 < argc ? argv[++i] : ""; };
+    if (option == "--quick") arguments.limits.exhaustive = 64, arguments.limits.sampled = 24;
+    else if (option == "--long") arguments.limits.exhaustive = 4096, arguments.limits.sampled = 4096, arguments.limits.nested = 16;
+    else if (option == "--scenario") arguments.only = value();
+    else if (option == "--seed") arguments.limits.seed = std::strtoull(value().c_str(), nullptr, 0);
+    else if (option == "--keep") arguments.keep = value();
+    else if (option == "--list") arguments.list = true;
+    else if (option == "--planted") arguments.planted = true;
+    else return false;
+  }
+  return true;
+}
+
+} // namespace
+} // namespace pmemfile::crash
+
+int main(int argc, char** argv) {
+  pmemfile::crash::Arguments arguments;
+  if (!pmemfile::crash::parse(argc, argv, arguments)) {
+    std::fprintf(stderr, "crash_explorer [--quick | --long] [--scenario TEXT] [--seed N] [--keep FILE] [--list] [--planted]\n");
+    return 2;
+  }
+  return pmemfile::crash::run(arguments);
+}

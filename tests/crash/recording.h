@@ -1,0 +1,47 @@
+// The recorder behind crash tests: every store, flush and fence on a pool, in order, with its bytes.
+//
+// Rules: one thread at a time writes to the recorded pool.
+#pragma once
+
+#include <cstring>
+#include <vector>
+
+#include "pmem/medium.h"
+
+namespace pmemfile::crash {
+
+enum class EventKind : u8 { kStore, kStreamingStore, kFlush, kFence };
+
+struct Event {
+  EventKind kind;
+  u64 offset = 0, size = 0;
+  u64 bytes = 0; // position in Recording::bytes
+};
+
+struct Recording {
+  std::vector<Event> events;
+  std::vector<u8> bytes;
+
+  const u8* bytes_of(const Event& event) const { return bytes.data() + event.bytes; }
+  void add_store(u64 offset, const void* from, u64 size, bool streaming) {
+    events.push_back({streaming ? EventKind::kStreamingStore : EventKind::kStore, offset, size, bytes.size()});
+    auto* begin = static_cast<const u8*>(from);
+    bytes.insert(bytes.end(), begin, begin + size);
+  }
+};
+
+// Ties a Recording to the functions that the medium calls; both must outlive the attachment.
+inline pmem::Recorder recorder_of(Recording& recording) {
+  pmem::Recorder recorder;
+  recorder.self = &recording;
+  recorder.store = [](void* self, u64 offset, const void* bytes, u64 size, bool streaming) {
+    static_cast<Recording*>(self)->add_store(offset, bytes, size, streaming);
+  };
+  recorder.flush = [](void* self, u64 offset, u64 size) {
+    static_cast<Recording*>(self)->events.push_back({EventKind::kFlush, offset, size});
+  };
+  recorder.fence = [](void* self) { static_cast<Recording*>(self)->events.push_back({EventKind::kFence}); };
+  return recorder;
+}
+
+} // namespace pmemfile::crash

@@ -1,0 +1,227 @@
+#include "crash/scenario.h"
+
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <unistd.h>
+
+namespace pmemfile::crash {
+
+namespace {
+
+constexpr u64 kBlock = layout::kBlockBytes;
+
+std::string text(u64 bytes, char seed = 'a') {
+  std::string contents(bytes, ' ');
+  for (u64 i = 0; i < bytes; ++i) contents[i] = static_cast<char>(seed + i / kBlock + i % 7);
+  return contents;
+}
+
+// A small tree, with records of two slots behind it.
+void small(Actor& actor) {
+  actor.make_directory("/d");
+  actor.make_file("/f", text(100));
+  actor.other_slot([&] {
+    actor.make_directory("/e");
+    actor.make_file("/d/g", text(5000));
+  });
+  actor.make_symlink("/s", "d/g");
+}
+
+// Names so long that fifteen fill a leaf.
+std::string long_name(int i) { return "/d/" + std::to_string(i) + std::string(200, 'n'); }
+
+void nearly_full_leaf(Actor& actor) {
+  small(actor);
+  for (int i = 0; i < 15; ++i) actor.link("/f", long_name(i));
+}
+
+void fragmented(Actor& actor) {
+  small(actor);
+  actor.make_file("/x");
+  actor.make_file("/y");
+  for (int i = 0; i < 6; ++i) {
+    actor.append("/x", text(kBlock, 'x'));
+    actor.append("/y", text(kBlock, 'y'));
+  }
+}
+
+// Blocks that were metadata and are wanted for data.
+void role_change(Actor& actor) {
+  nearly_full_leaf(actor);
+  for (int i = 15; i < 30; ++i) actor.link("/f", long_name(i));
+  for (int i = 0; i < 30; ++i) actor.unlink(long_name(i));
+  actor.remove_directory("/e");
+  actor.make_directory("/e");
+  actor.fill("/full", 0);
+}
+
+std::vector<Scenario> make_scenarios() {
+  using A = Actor;
+  auto none = [](A&) {};
+  return {
+      {"attach", none, {none}, Between::kOldOrNew, true},
+      {"create", small, {[](A& a) { a.make_file("/d/new"); }}},
+      {"create-first", none, {[](A& a) { a.make_file("/new"); }}},
+      {"create-in-empty-directory", small, {[](A& a) { a.make_file("/e/new"); }}},
+      {"mkfifo", small, {[](A& a) { a.make_fifo("/fifo"); }}},
+      {"mkdir", small, {[](A& a) { a.make_directory("/d/new"); }}},
+      {"symlink-short", small, {[](A& a) { a.make_symlink("/d/new", "short"); }}},
+      {"symlink-long", small, {[](A& a) { a.make_symlink("/d/new", std::string(300, 'l')); }}},
+      {"link", small, {[](A& a) { a.link("/f", "/d/new"); }}},
+      {"unlink-empty", [](A& a) { small(a); a.make_file("/d/h"); }, {[](A& a) { a.unlink("/d/h"); }}},
+      {"unlink-with-contents", small, {[](A& a) { a.unlink("/d/g"); }}},
+      {"unlink-one-of-two", [](A& a) { small(a); a.link("/f", "/f2"); }, {[](A& a) { a.unlink("/f"); }}},
+      {"unlink-symlink", small, {[](A& a) { a.unlink("/s"); }}},
+      {"unlink-long-symlink", [](A& a) { small(a); a.make_symlink("/l", std::string(300, 'l')); }, {[](A& a) { a.unlink("/l"); }}},
+      {"unlink-fragmented", fragmented, {[](A& a) { a.unlink("/x"); }}},
+      {"rmdir", small, {[](A& a) { a.remove_directory("/e"); }}},
+      {"rmdir-once-used", [](A& a) { small(a); a.make_file("/e/x"); a.unlink("/e/x"); }, {[](A& a) { a.remove_directory("/e"); }}},
+      {"rename-same-directory", small, {[](A& a) { a.rename("/f", "/f2"); }}},
+      {"rename-other-directory", small, {[](A& a) { a.rename("/f", "/d/f2"); }}},
+      {"rename-over-file", small, {[](A& a) { a.rename("/f", "/d/g"); }}},
+      {"rename-noreplace", small, {[](A& a) { a.rename("/f", "/d/f2", RENAME_NOREPLACE); }}},
+      {"rename-exchange", small, {[](A& a) { a.rename("/f", "/d/g", RENAME_EXCHANGE); }}},
+      {"rename-exchange-with-directory", small, {[](A& a) { a.rename("/e", "/d/g", RENAME_EXCHANGE); }}},
+      {"rename-directory", small, {[](A& a) { a.rename("/d", "/d2"); }}},
+      {"rename-directory-to-other-parent", small, {[](A& a) { a.rename("/d", "/e/d2"); }}},
+      {"rename-directory-over-empty", small, {[](A& a) { a.rename("/d", "/e"); }}},
+      {"write-first", [](A& a) { small(a); a.make_file("/n"); }, {[](A& a) { a.write("/n", 0, text(6000)); }}},
+      {"append-in-block", small, {[](A& a) { a.append("/f", text(200, 'n')); }}},
+      {"append-block", small, {[](A& a) { a.append("/d/g", text(kBlock, 'n')); }}},
+      {"append-to-tree", [](A& a) { small(a); a.make_file("/n", text(9 * kBlock)); }, {[](A& a) { a.append("/n", text(kBlock, 'n')); }}},
+      {"write-sparse", small, {[](A& a) { a.write("/f", 20 * kBlock, text(100, 'n')); }}},
+      {"write-hole", [](A& a) { small(a); a.truncate("/f", 8 * kBlock); }, {[](A& a) { a.write("/f", 3 * kBlock, text(kBlock, 'n')); }}},
+      {"overwrite", small, {[](A& a) { a.write("/d/g", 64, text(256, 'N')); }}, Between::kMixed},
+      {"overwrite-atomic", small, {[](A& a) { a.write("/d/g", 100, text(4500, 'N'), true); }}},
+      {"truncate-shorter", fragmented, {[](A& a) { a.truncate("/x", kBlock + 10); }}},
+      {"truncate-to-nothing", small, {[](A& a) { a.truncate("/d/g", 0); }}},
+      {"truncate-longer", small, {[](A& a) { a.truncate("/d/g", 3 * kBlock); }}},
+      {"truncate-longer-again", [](A& a) { small(a); a.truncate("/d/g", 10); }, {[](A& a) { a.truncate("/d/g", 5000); }}},
+      {"truncate-tree", [](A& a) { small(a); a.make_file("/n", text(14 * kBlock)); }, {[](A& a) { a.truncate("/n", kBlock); }}},
+      {"fallocate", small, {[](A& a) { a.fallocate("/f", 0, 0, 3 * kBlock); }}},
+      {"fallocate-keep-size", small, {[](A& a) { a.fallocate("/f", FALLOC_FL_KEEP_SIZE, kBlock, 2 * kBlock); }}},
+      {"write-to-unwritten", [](A& a) { small(a); a.fallocate("/f", 0, 0, 3 * kBlock); }, {[](A& a) { a.write("/f", kBlock + 5, text(50, 'n')); }}},
+      {"punch-blocks", fragmented, {[](A& a) { a.fallocate("/x", FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, kBlock, 2 * kBlock); }}, Between::kMixed},
+      {"punch-edges", fragmented, {[](A& a) { a.fallocate("/x", FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 100, 2 * kBlock); }}, Between::kMixed},
+      {"zero-range", fragmented, {[](A& a) { a.fallocate("/x", FALLOC_FL_ZERO_RANGE, 100, 2 * kBlock); }}, Between::kMixed},
+      {"chmod", small, {[](A& a) { a.change_mode("/f", 0600); }}},
+      {"chown", small, {[](A& a) { a.change_owner("/d", 5, 6); }}},
+      {"utimens", small, {[](A& a) { a.touch("/f"); }}},
+      {"setxattr", small, {[](A& a) { a.set_attribute("/f", "user.a", "value"); }}},
+      {"setxattr-again", [](A& a) { small(a); a.set_attribute("/f", "user.a", "value"); }, {[](A& a) { a.set_attribute("/f", "user.b", text(300)); }}},
+      {"removexattr", [](A& a) { small(a); a.set_attribute("/f", "user.a", "value"); }, {[](A& a) { a.remove_attribute("/f", "user.a"); }}},
+      {"unlink-with-xattr", [](A& a) { small(a); a.set_attribute("/f", "user.a", "value"); }, {[](A& a) { a.unlink("/f"); }}},
+      {"split-leaf", nearly_full_leaf, {[](A& a) { a.link("/f", long_name(15)); }}},
+      {"rmdir-of-split-directory", [](A& a) { nearly_full_leaf(a); for (int i = 15; i < 20; ++i) a.link("/f", long_name(i)); a.unlink("/d/g"); for (int i = 0; i < 20; ++i) a.unlink(long_name(i)); }, {[](A& a) { a.remove_directory("/d"); }}},
+      {"open-create", small, {[](A& a) { a.open("/d/new", O_CREAT | O_EXCL | O_RDWR, 0); }}},
+      {"open-truncate", small, {[](A& a) { a.open("/d/g", O_TRUNC | O_RDWR, 0); }}},
+      {"unlink-open-file", [](A& a) { small(a); a.open("/d/g", O_RDWR, 0); }, {[](A& a) { a.unlink("/d/g"); }, [](A& a) { a.close(0); }}},
+      {"unlink-two-open-files", [](A& a) { small(a); a.open("/d/g", O_RDWR, 0); a.open("/f", O_RDWR, 1); a.open("/f", O_RDONLY, 2); }, {[](A& a) { a.unlink("/d/g"); }, [](A& a) { a.unlink("/f"); }, [](A& a) { a.close(1); }, [](A& a) { a.close(0); }, [](A& a) { a.close(2); }}},
+      {"rmdir-open-directory", [](A& a) { small(a); a.open("/e", O_RDONLY | O_DIRECTORY, 0); }, {[](A& a) { a.remove_directory("/e"); }, [](A& a) { a.close(0); }}},
+      {"rename-over-open-file", [](A& a) { small(a); a.open("/d/g", O_RDWR, 0); }, {[](A& a) { a.rename("/f", "/d/g"); }, [](A& a) { a.close(0); }}},
+      {"tmpfile", small, {[](A& a) { a.open("/d", O_TMPFILE | O_RDWR, 0); }, [](A& a) { a.close(0); }}},
+      {"write-and-fsync", [](A& a) { small(a); a.open("/f", O_RDWR, 0); }, {[](A& a) { a.append("/f", text(10)); }, [](A& a) { a.sync(0); }, [](A& a) { a.close(0); }}},
+      {"role-change", [](A& a) { role_change(a); a.unlink("/d/g"); }, {[](A& a) { a.append("/full", text(kBlock, 'n')); }}},
+      {"write-after-role-change", role_change, {[](A& a) { a.unlink("/full"); }}},
+      {"create-reusing-metadata", [](A& a) { nearly_full_leaf(a); for (int i = 15; i < 20; ++i) a.link("/f", long_name(i)); for (int i = 0; i < 20; ++i) a.unlink(long_name(i)); a.remove_directory("/e"); }, {[](A& a) { a.make_directory("/e2"); }, [](A& a) { a.make_file("/e2/x"); }}},
+  };
+}
+
+void must(bool good, const char* what, const char* detail) {
+  if (good) return;
+  std::fprintf(stderr, "%s: %s\n", what, detail);
+  std::abort();
+}
+
+// The key is drawn; a fixed one makes a run the same each time.
+void fix_hash_key(const std::string& path) {
+  std::vector<u8> image = read_image(path);
+  for (u64 copy = 0; copy < layout::kSuperblockCopies; ++copy) {
+    layout::Geometry geometry;
+    std::memcpy(&geometry, image.data() + copy * kBlock, sizeof geometry);
+    geometry.hash_key[0] = 1;
+    geometry.hash_key[1] = 2;
+    geometry.crc = layout::struct_crc(geometry);
+    std::memcpy(image.data() + copy * kBlock, &geometry, sizeof geometry);
+  }
+  write_image(path, image);
+}
+
+// Byte by byte one of two, everything else equal to one of the two.
+bool is_mixture(const std::string& found, const std::string& old_text, const std::string& new_text) {
+  if (found == old_text || found == new_text) return true;
+  if (found.size() != old_text.size() || found.size() != new_text.size()) return false;
+  for (std::size_t i = 0; i < found.size(); ++i)
+    if (found[i] != old_text[i] && found[i] != new_text[i]) return false;
+  return true;
+}
+
+bool is_mixture(const Tree& found, const Tree& old_tree, const Tree& new_tree) {
+  if (found.size() != old_tree.size() || found.size() != new_tree.size()) return false;
+  for (const auto& [path, text] : found) {
+    auto old_entry = old_tree.find(path), new_entry = new_tree.find(path);
+    if (old_entry == old_tree.end() || new_entry == new_tree.end()) return false;
+    if (!is_mixture(text, old_entry->second, new_entry->second)) return false;
+  }
+  return true;
+}
+
+} // namespace
+
+const std::vector<Scenario>& scenarios() {
+  static const std::vector<Scenario> all = make_scenarios();
+  return all;
+}
+
+Played play(const Scenario& scenario, const std::string& dir) {
+  std::string path = dir + "/recorded";
+  ::unlink(path.c_str());
+  vfs::Pool::MakeOptions make;
+  make.bytes = layout::kMinPoolBytes;
+  vfs::AttachFailure failure{};
+  must(vfs::Pool::make(path.c_str(), make, &failure).ok(), "make", failure.text);
+  Played played;
+  fix_hash_key(path);
+  played.run.image = read_image(path);
+  pmem::Recorder recorder = recorder_of(played.run.recording);
+  vfs::AttachOptions options;
+  options.recorder = &recorder;
+  options.shm_dir = dir.c_str();
+  auto pool = vfs::Pool::attach(path.c_str(), options, &failure);
+  must(pool.ok(), "attach", failure.text);
+  Actor actor(*pool.value());
+  actor.in_slot(0, [&] { scenario.setup(actor); });
+  played.trees.push_back(visible_tree(*pool.value()));
+  played.run.first = scenario.from_start ? 0 : played.run.recording.events.size();
+  for (const Step& operation : scenario.operations) {
+    actor.in_slot(0, [&] { operation(actor); });
+    played.run.returns.push_back(played.run.recording.events.size());
+    std::size_t recorded = played.run.recording.events.size();
+    played.trees.push_back(visible_tree(*pool.value()));
+    must(played.run.recording.events.size() == recorded, "reading", "stores into the pool");
+  }
+  std::size_t end = played.run.recording.events.size();
+  pool.value()->detach();
+  played.run.recording.events.resize(end);
+  return played;
+}
+
+Explorer::Judge judge_of(const Played& played, Between between) {
+  return [&played, between](std::size_t point, const Tree& tree) -> std::string {
+    std::size_t done = played.run.returned(point);
+    const Tree& old_tree = played.trees[done];
+    if (tree == old_tree) return {};
+    if (done + 1 == played.trees.size()) return "returned, but lost: " + difference(old_tree, tree);
+    const Tree& new_tree = played.trees[done + 1];
+    if (tree == new_tree) return {};
+    if (between == Between::kMixed && is_mixture(tree, old_tree, new_tree)) return {};
+    return "operation " + std::to_string(done + 1) + ": neither before (" + difference(old_tree, tree) + ") nor after (" +
+           difference(new_tree, tree) + ")";
+  };
+}
+
+} // namespace pmemfile::crash
