@@ -5,6 +5,25 @@
  * is loaded, it patches the `syscall` instructions of libc and ld.so (of every
  * object, with INTERCEPT_ALL_OBJS), and from then on each system call first
  * goes to intercept_hook_point.
+ *
+ * An object's code is analysed once, by the program pmemfile-plan that is
+ * installed with the library; the result is kept in $XDG_CACHE_HOME/pmemfile if
+ * that variable is set, else in /var/cache/pmemfile (root) or
+ * ~/.cache/pmemfile. Objects that cannot be patched are named on standard
+ * error, and left as they are.
+ *
+ * Environment:
+ *   INTERCEPT_LOG=FILE       a line for each call; a trailing '-' of the name
+ *                            gets the process id. While a log is written, calls
+ *                            that pass are made by the library itself
+ *   INTERCEPT_LOG_TRUNC      empties the file first, unless "0"
+ *   INTERCEPT_HOOK_CMDLINE_FILTER=NAME
+ *                            only programs with that name, without folder, are
+ *                            intercepted
+ *   INTERCEPT_ALL_OBJS       all objects, also those loaded later
+ *   INTERCEPT_NO_TRAMPOLINE  accepted; of no effect, as there is no second jump
+ *                            that it could save
+ *   INTERCEPT_DEBUG_DUMP     tells on standard error what was found and patched
  */
 #ifndef LIBCINTERCEPT_H
 #define LIBCINTERCEPT_H

@@ -15,7 +15,7 @@ u64 map_executable(Frame& frame) {
                                   static_cast<long>(frame.rdx), static_cast<long>(frame.r10),
                                   static_cast<long>(frame.r8), static_cast<long>(frame.r9));
   if (!is_syscall_error(result))
-    object_mapped(reinterpret_cast<void*>(result), frame.rsi, static_cast<int>(frame.r8), frame.r9);
+    object_mapped(reinterpret_cast<void*>(result), frame.rsi, frame.r9, static_cast<int>(frame.r8));
   frame.set_result(result);
   return stub_done(frame);
 }

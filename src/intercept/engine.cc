@@ -40,13 +40,6 @@ const char* caches[4];
 char planner_paths[kPlannerPlaceCount][kMaxPathBytes + 64];
 const char* planners[kPlannerPlaceCount + 2];
 
-std::string_view last_component(const char* path) {
-  std::string_view view(path, __builtin_strlen(path));
-  for (std::size_t i = view.size(); i != 0; --i)
-    if (view[i - 1] == '/') return {view.data() + i, view.size() - i};
-  return view;
-}
-
 u64 entry_address() { return reinterpret_cast<u64>(&pmemfile_intercept_entry); }
 
 // ld.so has asked the processor already; where it does not tell (before glibc
@@ -125,12 +118,6 @@ bool is_c_library(const LoadedObject& object, u64 linker_base) {
          name.starts_with("libpthread");
 }
 
-u64 nanoseconds(const timespec& t) { return static_cast<u64>(t.tv_sec) * 1000000000 + static_cast<u64>(t.tv_nsec); }
-
-void key_of_stat(const struct stat& st, char (&key)[kMaxKeyBytes]) {
-  key_of_file(st.st_dev, st.st_ino, static_cast<u64>(st.st_size), nanoseconds(st.st_mtim), nanoseconds(st.st_ctim), key);
-}
-
 bool key_in_memory(const LoadedObject& object, char (&key)[kMaxKeyBytes]) {
   for (u32 i = 0; i < object.segment_count; ++i) {
     const Elf64_Phdr& s = object.segments[i];
@@ -158,7 +145,7 @@ void patch_loaded(const LoadedObject& loaded, void* context) {
   // The planner is another process, and the working directory may change.
   FixedText<48> program;
   program << "/proc/" << static_cast<i64>(raw_syscall(SYS_getpid)) << "/exe";
-  ObjectToPatch object{loaded.is_program ? program.c_str() : loaded.path, last_component(loaded.path), loaded.base, {}, {}};
+  ObjectToPatch object{loaded.is_program ? program.c_str() : loaded.path, last_component(loaded.path), loaded.base, {}, {}, nullptr};
   if (const u64 name = initial_stack().auxiliary(AT_EXECFN); loaded.is_program && name != 0)
     object.name = last_component(reinterpret_cast<const char*>(name));
   if (find_text_segment(loaded.segments, loaded.segment_count, object.text) == 0) return;
@@ -166,25 +153,6 @@ void patch_loaded(const LoadedObject& loaded, void* context) {
   const int error = patch_object(object);
   if (error == EALREADY) walk.already = true;
   if (walk.first_error == 0) walk.first_error = error;
-}
-
-bool read_file(int fd, void* to, u64 size, u64 offset) {
-  return raw_syscall(SYS_pread64, fd, as_arg(to), static_cast<long>(size), static_cast<long>(offset)) ==
-         static_cast<long>(size);
-}
-
-bool key_in_file(int fd, const Elf64_Phdr* segments, u32 count, char (&key)[kMaxKeyBytes]) {
-  constexpr u64 kMaxNotes = 512;
-  u8 notes[kMaxNotes];
-  for (u32 i = 0; i < count; ++i) {
-    const Elf64_Phdr& s = segments[i];
-    if (s.p_type != PT_NOTE || s.p_filesz > kMaxNotes || !read_file(fd, notes, s.p_filesz, s.p_offset)) continue;
-    if (key_of_build_id(find_build_id(notes, s.p_filesz, s.p_align), key)) return true;
-  }
-  struct stat st;
-  if (raw_syscall(SYS_fstat, fd, as_arg(&st)) != 0) return false;
-  key_of_stat(st, key);
-  return true;
 }
 
 } // namespace
@@ -214,33 +182,7 @@ void patch_new_objects() {
   for_each_object(patch_loaded, &walk);
 }
 
-void object_mapped(void* address, u64 size_bytes, int fd, u64 file_offset) {
-  constexpr u64 kMaxSegments = 24;
-  if (!is_active || !patch_all) return;
-  Elf64_Ehdr header;
-  Elf64_Phdr segments[kMaxSegments];
-  if (!read_file(fd, &header, sizeof header, 0) || __builtin_memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 ||
-      header.e_machine != EM_X86_64 || header.e_phentsize != sizeof(Elf64_Phdr) || header.e_phnum > kMaxSegments ||
-      !read_file(fd, segments, header.e_phnum * sizeof(Elf64_Phdr), header.e_phoff))
-    return;
-  // The planner is another process: it finds the file through our descriptor.
-  FixedText<64> path;
-  path << "/proc/" << static_cast<i64>(raw_syscall(SYS_getpid)) << "/fd/" << fd;
-  ObjectToPatch object{path.c_str(), "(mapped later)", 0, {}, {}};
-  if (find_text_segment(segments, header.e_phnum, object.text) == 0 || object.text.file_offset != file_offset ||
-      size_bytes + kPageBytes <= object.text.bytes)
-    return;
-  char target[kMaxPathBytes];
-  const long length = raw_syscall(SYS_readlink, as_arg(path.c_str()), as_arg(target), sizeof target - 1);
-  if (length > 0) {
-    target[length] = '\0';
-    object.name = last_component(target);
-  }
-  object.base = reinterpret_cast<u64>(address) - object.text.address;
-  if (!key_in_file(fd, segments, header.e_phnum, object.key)) return;
-  patch_object(object);
-}
-
+bool patches_all_objects() { return patch_all; }
 const Stats& stats() { return mutable_stats(); }
 bool active() { return is_active; }
 

@@ -82,9 +82,22 @@ struct Options {
 // could not be patched (stats() says why), so nothing is intercepted.
 Result<void> start(FastHook hook, const ChildEvents* events, const Options& options);
 
-// An object that the caller mapped itself, executable, at `address` (the engine
-// sees those that pass through it). `fd` is the object's file.
-void object_mapped(void* address, u64 size_bytes, int fd, u64 file_offset);
+// The file of an object that is being mapped. The engine reads headers and
+// notes by `read`, and calls `descriptor` only if the object has to be planned:
+// the planner, another process, reads the whole file through it. The engine
+// does not close it.
+struct ObjectFile {
+  void* context;
+  std::string_view name;
+  bool (*read)(void* context, void* to, u64 size_bytes, u64 offset); // all, or false
+  int (*descriptor)(void* context);                                  // -1: none can be had
+};
+// For an object that the caller mapped itself, executable, at `address` (the
+// engine sees those whose mmap the hook passes). A descriptor made for files
+// that the kernel cannot open, a memfd with a copy, serves.
+void object_mapped(void* address, u64 size_bytes, u64 file_offset, const ObjectFile& file);
+// The same, of a file of the kernel.
+void object_mapped(void* address, u64 size_bytes, u64 file_offset, int fd);
 
 // Objects loaded behind the engine's back, found by walking the link map.
 void patch_new_objects();

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <elf.h>
+#include <sys/stat.h>
 
 #include "base/text.h"
 #include "intercept/plan_format.h"
@@ -56,6 +57,11 @@ inline void key_of_file(u64 device, u64 ino, u64 size, u64 mtime_ns, u64 ctime_n
   text << "f" << device << '-' << ino << '-' << size << '-';
   text.hex(mtime_ns) << '-';
   text.hex(ctime_ns);
+}
+
+inline void key_of_stat(const struct stat& st, char (&key)[kMaxKeyBytes]) {
+  auto ns = [](const timespec& t) { return static_cast<u64>(t.tv_sec) * 1000000000 + static_cast<u64>(t.tv_nsec); };
+  key_of_file(st.st_dev, st.st_ino, static_cast<u64>(st.st_size), ns(st.st_mtim), ns(st.st_ctim), key);
 }
 
 } // namespace pmemfile::intercept

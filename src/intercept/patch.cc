@@ -52,7 +52,14 @@ void warn(std::string_view name, int error) {
 Result<void> open_or_make_plan(const ObjectToPatch& object, OpenPlan& plan) {
   const Result<void> opened = open_plan(the_source.caches, object.key, plan);
   if (opened.ok() || !the_source.may_plan) return opened;
-  TRY(run_planner({the_source.planners, the_source.caches}, object.path));
+  // The planner is another process: it finds the file through our descriptor.
+  FixedText<64> path;
+  if (object.path == nullptr) {
+    const int fd = object.file->descriptor(object.file->context);
+    if (fd < 0) return Error(ENOENT);
+    path << "/proc/" << static_cast<i64>(raw_syscall(SYS_getpid)) << "/fd/" << fd;
+  }
+  TRY(run_planner({the_source.planners, the_source.caches}, object.path == nullptr ? path.c_str() : object.path));
   return open_plan(the_source.caches, object.key, plan);
 }
 

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <elf.h>
+#include <sys/stat.h>
 
 #include "intercept/engine.h"
 #include "intercept/object_key.h"
@@ -27,11 +28,12 @@ struct TextSegment {
 unsigned find_text_segment(const Elf64_Phdr* segments, u32 count, TextSegment& out);
 
 struct ObjectToPatch {
-  const char* path; // for the planner
+  const char* path; // for the planner; null: ask the file
   std::string_view name;
   u64 base;
   TextSegment text;
   char key[kMaxKeyBytes];
+  const ObjectFile* file = nullptr;
 };
 // 0 or an errno.
 int patch_object(const ObjectToPatch& object);
@@ -40,5 +42,13 @@ void record_unpatched(std::string_view name, u64 base, int error);
 bool is_known(u64 base);
 
 Stats& mutable_stats();
+bool patches_all_objects();
+
+inline std::string_view last_component(const char* path) {
+  const char* name = path;
+  for (; *path != '\0'; ++path)
+    if (*path == '/') name = path + 1;
+  return {name, static_cast<std::size_t>(path - name)};
+}
 
 } // namespace pmemfile::intercept

@@ -34,8 +34,7 @@ std::optional<std::string> ElfFile::load(const char* path) {
   if (done != file_.size()) return std::string("cannot read it");
   const auto error = read_segments();
   if (segments_.empty()) return error;
-  auto ns = [](const timespec& t) { return static_cast<u64>(t.tv_sec) * 1000000000 + static_cast<u64>(t.tv_nsec); };
-  read_key(st.st_dev, st.st_ino, static_cast<u64>(st.st_size), ns(st.st_mtim), ns(st.st_ctim));
+  read_key(st);
   if (error) return error;
   add_known(entry_);
   read_dynamic();
@@ -98,12 +97,12 @@ std::optional<std::string> ElfFile::read_segments() {
   return std::nullopt;
 }
 
-void ElfFile::read_key(u64 device, u64 ino, u64 size, u64 mtime_ns, u64 ctime_ns) {
+void ElfFile::read_key(const struct stat& st) {
   for (const Elf64_Phdr& s : segments_) {
     if (s.p_type != PT_NOTE) continue;
     if (key_of_build_id(find_build_id(file_.data() + s.p_offset, s.p_filesz, s.p_align), key_)) return;
   }
-  key_of_file(device, ino, size, mtime_ns, ctime_ns, key_);
+  key_of_stat(st, key_);
 }
 
 void ElfFile::read_dynamic() {

@@ -57,7 +57,7 @@ class ElfFile {
 
  private:
   std::optional<std::string> read_segments();
-  void read_key(u64 device, u64 ino, u64 size, u64 mtime_ns, u64 ctime_ns);
+  void read_key(const struct stat& st);
   void read_dynamic();
   void read_relr(u64 address, u64 size);
   void read_symbols(u64 symtab, u64 gnu_hash, u64 hash);
