@@ -1,0 +1,283 @@
+// The checker against planted damage: each kind is found under its code, and a sound pool is clean.
+#include "fsck/check.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <random>
+#include <set>
+
+#include "vfs/pool.h"
+
+namespace pmemfile {
+namespace {
+
+using fsck::Code;
+using Image = std::vector<std::byte>;
+
+// A pool with something of everything, as an image.
+class FsckTest : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    char dir[] = "/dev/shm/pmemfile-fsck-XXXXXX";
+    ASSERT_NE(mkdtemp(dir), nullptr);
+    std::string path = std::string(dir) + "/pool";
+    vfs::Pool::MakeOptions make;
+    make.bytes = 1 << 20;
+    vfs::AttachFailure failure{};
+    ASSERT_TRUE(vfs::Pool::make(path.c_str(), make, &failure).ok()) << failure.text;
+    vfs::AttachOptions options;
+    options.shm_dir = dir;
+    // Attached a second time under a new segment, so that no record is left that would mend the damage.
+    for (int i = 0; i < 2; ++i) {
+      auto pool = vfs::Pool::attach(path.c_str(), options, &failure);
+      ASSERT_TRUE(pool.ok()) << failure.text;
+      if (i == 0) fill(*pool.value());
+      pool.value()->detach();
+      remove_segments(dir);
+    }
+    int fd = open(path.c_str(), O_RDONLY);
+    good_ = new Image(1 << 20);
+    ASSERT_EQ(read(fd, good_->data(), good_->size()), static_cast<ssize_t>(good_->size()));
+    close(fd);
+    (void)system((std::string("rm -rf ") + dir).c_str());
+  }
+  static void remove_segments(const std::string& dir) { (void)system(("rm -f " + dir + "/pmemfile-*").c_str()); }
+
+  static void fill(vfs::Pool& pool) {
+    vfs::Credentials credentials{.capabilities = ~u64{0}};
+    vfs::Task task;
+    task.pool = &pool;
+    task.credentials = &credentials;
+    task.root = Ino{pool.store().geometry.root_ino[0]};
+    auto at = [&](const char* path) { return vfs::At{task.root, path}; };
+    ASSERT_TRUE(vfs::mkdir_at(task, at("/d"), 0755).ok());
+    ASSERT_TRUE(vfs::mkdir_at(task, at("/d/e"), 0755).ok());
+    ASSERT_TRUE(vfs::mknod_at(task, at("/f"), S_IFREG | 0644, 0).ok());
+    ASSERT_TRUE(vfs::link_at(task, at("/f"), at("/d/f2"), vfs::Follow::kNo, false).ok());
+    ASSERT_TRUE(vfs::symlink_at(task, "target", at("/s")).ok());
+    ASSERT_TRUE(vfs::symlink_at(task, std::string(200, 'l'), at("/l")).ok());
+    ASSERT_TRUE(vfs::setxattr_at(task, at("/f"), vfs::Follow::kNo, false, "user.a", "v", 1, 0).ok());
+    for (int i = 0; i < 40; ++i)
+      ASSERT_TRUE(vfs::link_at(task, at("/f"), at(("/d/" + std::to_string(i) + std::string(150, 'n')).c_str()),
+                               vfs::Follow::kNo, false).ok());
+    file_ = vfs::resolve(task, at("/f"), vfs::Follow::kNo).value().ino;
+    directory_ = vfs::resolve(task, at("/d"), vfs::Follow::kNo).value().ino;
+    inner_ = vfs::resolve(task, at("/d/e"), vfs::Follow::kNo).value().ino;
+    std::string contents(12 * 4096, 'x');
+    data::IoVec vector{contents.data(), contents.size()};
+    ASSERT_TRUE(data::write(pool.store(), file_, 0, &vector, 1, {}).ok());
+  }
+
+  static u64 word(const Image& image, u64 offset) {
+    u64 value;
+    memcpy(&value, image.data() + offset, 8);
+    return value;
+  }
+  // Changes a metadata word and makes the line's checksum right again: damage that only relations show.
+  static void set_word(Image& image, u64 offset, u64 value) {
+    memcpy(image.data() + offset, &value, 8);
+    layout::Line line;
+    u64 start = offset / 64 * 64;
+    memcpy(&line, image.data() + start, 64);
+    line.trailer = layout::make_trailer(line.words, layout::trailer_version(line.trailer));
+    memcpy(image.data() + start, &line, 64);
+  }
+  static layout::Geometry geometry() {
+    layout::Geometry g;
+    memcpy(&g, good_->data(), sizeof g);
+    return g;
+  }
+  static u64 inode_at(Ino ino, u64 field) { return pmemfile::raw(layout::inode_offset(ino)) + field; }
+  static u64 root_leaf(Ino dir) { return word(*good_, inode_at(dir, layout::inode_map_word(0))) & layout::kBlockNoMask; }
+
+  static std::set<Code> errors(const Image& image) {
+    std::set<Code> codes;
+    for (const fsck::Finding& finding : fsck::check(image).findings)
+      if (fsck::code_info(finding.code).severity != fsck::Severity::kNote) codes.insert(finding.code);
+    return codes;
+  }
+  static void expect(const Image& image, Code code) {
+    std::set<Code> found = errors(image);
+    std::string all;
+    for (Code one : found) all += std::string(fsck::code_info(one).name) + " ";
+    EXPECT_TRUE(found.count(code)) << "expected " << fsck::code_info(code).name << ", found " << all;
+  }
+
+  static Image* good_;
+  static Ino file_, directory_, inner_;
+};
+Image* FsckTest::good_;
+Ino FsckTest::file_, FsckTest::directory_, FsckTest::inner_;
+
+TEST_F(FsckTest, SoundPoolIsClean) {
+  fsck::Report report = fsck::check(*good_);
+  for (const fsck::Finding& finding : report.findings) ADD_FAILURE() << fsck::to_text(finding);
+  EXPECT_EQ(report.totals.directories, 6u);
+}
+
+TEST_F(FsckTest, OneSuperblockCopyIsEnoughAndNoneIsFatal) {
+  Image image = *good_;
+  image[40] ^= std::byte{1};
+  expect(image, Code::F0101);
+  EXPECT_FALSE(fsck::check(image).fatal);
+  image[4096 + 40] ^= std::byte{1};
+  expect(image, Code::F0102);
+  EXPECT_TRUE(fsck::check(image).fatal);
+}
+
+TEST_F(FsckTest, TruncatedPoolIsFatal) {
+  Image image = *good_;
+  image.resize(image.size() / 2);
+  EXPECT_TRUE(fsck::check(image).fatal);
+}
+
+TEST_F(FsckTest, FlippedBitInMetadataIsFound) {
+  Image image = *good_;
+  image[inode_at(file_, layout::kInodeSize)] ^= std::byte{1};
+  expect(image, Code::F0301);
+}
+
+TEST_F(FsckTest, DamagedInodeFieldsAreFound) {
+  struct {
+    u64 field, value;
+    Code code;
+  } cases[] = {
+      {layout::kInodeIdentity, 0, Code::F0401},
+      {layout::kInodeModeWord, u64{0170000} | u64{42} << 32, Code::F0402},
+      {layout::kInodeModeWord, u64{0100644} | u64{41} << 32, Code::F0405},
+      {layout::kInodeModeWord, u64{0100644} | u64{1 << 15} << 16 | u64{42} << 32, Code::F0407},
+      {layout::kInodeModeWord, u64{0100644} | u64{1} << 16 | u64{42} << 32, Code::F0410},
+      {layout::kInodeModeWord, u64{0040755} | u64{2} << 32, Code::F0616},
+      {layout::kInodeModeWord, 0, Code::F0615},
+      {layout::kInodeSize, ~u64{0} >> 1, Code::F0403},
+      {layout::kInodeSize, 4096, Code::F0503},
+      {layout::kInodeBlocks, 3, Code::F0404},
+      {layout::kInodeXattrBlock, 1 << 20, Code::F0802},
+      {layout::inode_map_word(0), 1 << 20, Code::F0501},
+      {layout::inode_map_word(0), u64{1} << 50 | 40, Code::F0504},
+  };
+  for (const auto& one : cases) {
+    Image image = *good_;
+    set_word(image, inode_at(file_, one.field), one.value);
+    expect(image, one.code);
+  }
+}
+
+TEST_F(FsckTest, BlockOwnedTwiceIsFound) {
+  Image image = *good_;
+  set_word(image, inode_at(file_, layout::inode_map_word(1)), word(image, inode_at(file_, layout::inode_map_word(0))));
+  expect(image, Code::F0502);
+  expect(image, Code::F1001); // the one that lost its pointer
+}
+
+TEST_F(FsckTest, DamagedDirectoriesAreFound) {
+  u64 cell = root_leaf(inner_);
+  EXPECT_EQ(cell, 0u); // empty: no block
+  Image image = *good_;
+  set_word(image, inode_at(inner_, layout::kInodeParent), pmemfile::raw(file_));
+  expect(image, Code::F0618);
+  image = *good_;
+  set_word(image, inode_at(inner_, layout::kInodeParentKey), 64);
+  expect(image, Code::F0619);
+  image = *good_;
+  set_word(image, inode_at(directory_, layout::inode_map_word(0)), u64{9} << 40);
+  expect(image, Code::F0601);
+  image = *good_;
+  set_word(image, inode_at(directory_, layout::inode_map_word(0)), 0);
+  expect(image, Code::F0408); // what was in it
+}
+
+TEST_F(FsckTest, DamagedLeavesAreFound) {
+  // The root directory is one leaf.
+  Ino root{geometry().root_ino[0]};
+  u64 leaf = root_leaf(root) * 4096;
+  u64 tags = word(*good_, leaf + layout::leaf_tag_word(0));
+  ASSERT_NE(tags & 0xff, 0u);
+  u64 cell = leaf + 2 * 64;
+  struct {
+    u64 offset, value;
+    Code code;
+  } cases[] = {
+      {leaf, 0x1234, Code::F0604},
+      {leaf + 8, 1, Code::F0605},
+      {leaf + layout::leaf_tag_word(0), tags ^ 1, Code::F0608},
+      {leaf + layout::leaf_tag_word(0), tags | 0xff, Code::F0614},
+      {cell, word(*good_, cell) ^ (u64{1} << 20), Code::F0609},
+      {cell + 8, word(*good_, cell + 8) & ~(u64{0xff} << 48), Code::F0613},
+      {cell + 8, (word(*good_, cell + 8) & ~layout::kBlockNoMask) | (u64{1} << 39), Code::F0413},
+      {cell + 16, word(*good_, cell + 16) ^ 1, Code::F0609},
+  };
+  for (const auto& one : cases) {
+    Image image = *good_;
+    set_word(image, one.offset, one.value);
+    expect(image, one.code);
+  }
+}
+
+TEST_F(FsckTest, WrongBitmapIsFound) {
+  layout::Geometry g = geometry();
+  u64 line = g.bitmap_start_block * 4096;
+  u64 file_block = word(*good_, inode_at(file_, layout::inode_map_word(0))) & layout::kBlockNoMask;
+  auto flip = [&](unsigned plane, u64 block, Code code) {
+    Image image = *good_;
+    u64 at = line + block / 128 * 64 + (plane + block % 128 / 64) * 8;
+    set_word(image, at, word(image, at) ^ u64{1} << block % 64);
+    expect(image, code);
+  };
+  flip(layout::kPlaneUsed, file_block, Code::F1002);
+  flip(layout::kPlaneMeta, file_block, Code::F1003);
+  flip(layout::kPlaneInodesFree, file_block, Code::F1004);
+  flip(layout::kPlaneUsed, g.block_count - 1, Code::F1001);
+  flip(layout::kPlaneUsed, 0, Code::F1006);
+  Image image = *good_;
+  set_word(image, line + 48, 1);
+  expect(image, Code::F1005);
+}
+
+TEST_F(FsckTest, OrphanListsAreFollowed) {
+  layout::Geometry g = geometry();
+  u64 list = pmemfile::raw(file_) % layout::kOrphanLists;
+  Image image = *good_;
+  set_word(image, g.orphan_block * 4096 + list * 64, pmemfile::raw(file_));
+  expect(image, Code::F0904);
+  set_word(image, inode_at(file_, layout::kInodeNextOrphan), pmemfile::raw(file_));
+  expect(image, Code::F0902);
+  image = *good_;
+  set_word(image, g.orphan_block * 4096 + (list + 1) % 64 * 64, pmemfile::raw(file_));
+  expect(image, Code::F0903);
+  image = *good_;
+  set_word(image, g.orphan_block * 4096, 5);
+  expect(image, Code::F0901);
+}
+
+// Random damage with right checksums: whatever it finds, it ends and stays within the image (run it under ASan).
+TEST_F(FsckTest, RandomDamageNeverHurtsTheChecker) {
+  u64 seed = std::random_device{}();
+  RecordProperty("seed", std::to_string(seed));
+  std::mt19937_64 random(seed);
+  for (int round = 0; round < 3000; ++round) {
+    Image image = *good_;
+    int changes = 1 + static_cast<int>(random() % 8);
+    for (int i = 0; i < changes; ++i) {
+      u64 offset = random() % (64 * 4096) / 8 * 8; // where metadata lies
+      u64 old_value = word(image, offset), value = old_value;
+      switch (random() % 4) {
+        case 0: value = random(); break;
+        case 1: value ^= u64{1} << random() % 64; break;
+        case 2: value = word(image, random() % (64 * 4096) / 8 * 8); break;
+        case 3: value = old_value + random() % 5 - 2; break;
+      }
+      if (offset >= 2 * 4096) set_word(image, offset, value);
+      else memcpy(image.data() + offset, &value, 8);
+    }
+    fsck::Report report = fsck::check(image);
+    ASSERT_LE(report.findings.size(), 1000u) << "seed " << seed << " round " << round;
+  }
+}
+
+} // namespace
+} // namespace pmemfile
