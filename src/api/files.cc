@@ -20,6 +20,8 @@ PMEMfile* finish_open(const Result<PMEMfile*>& file) {
 
 PMEMfile* open_from(PMEMfilepool* pool, PMEMfile* dir, const char* path, int flags, u32 mode) {
   PMEMFILE_CALL(pool, nullptr);
+  // The kernel looks at flags before anything else.
+  if ((flags & O_PATH) == 0 && (flags & O_CREAT) != 0 && (flags & O_DIRECTORY) != 0) return finish_open(Error(EINVAL));
   Result<vfs::At> at = place(*pool, dir, path);
   if (!at.ok()) return finish_open(Error(at.error()));
   if (at.value().path.empty()) return finish_open(Error(ENOENT)); // only the kernel's own /proc reopens by an empty path

@@ -64,7 +64,7 @@ i64 clamped_ns(const timespec& time) {
 struct NewTimes {
   i64 atime_ns = 0, mtime_ns = 0;
   bool set_atime = true, set_mtime = true;
-  bool both_now = true;
+  bool both_now = true, valid = true;
 };
 
 bool valid_nanoseconds(long value) { return (value >= 0 && value < kSecond) || value == UTIME_NOW || value == UTIME_OMIT; }
@@ -75,7 +75,8 @@ Result<NewTimes> decode_times(const timespec* user_times) {
   if (user_times == nullptr) return out;
   timespec times[2];
   if (pmem::copy_guarded(times, user_times, sizeof times) != 0) return Error(EFAULT);
-  if (!valid_nanoseconds(times[0].tv_nsec) || !valid_nanoseconds(times[1].tv_nsec)) return Error(EINVAL);
+  out.valid = valid_nanoseconds(times[0].tv_nsec) && valid_nanoseconds(times[1].tv_nsec);
+  if (!out.valid) return out;
   out.both_now = times[0].tv_nsec == UTIME_NOW && times[1].tv_nsec == UTIME_NOW;
   out.set_atime = times[0].tv_nsec != UTIME_OMIT;
   out.set_mtime = times[1].tv_nsec != UTIME_OMIT;
@@ -118,6 +119,7 @@ Result<void> utimens_at(Task& task, At at, Follow follow, bool allow_empty, cons
   NewTimes wanted = TRY(decode_times(times));
   if (!wanted.set_atime && !wanted.set_mtime) return {}; // the kernel does not even look at the path
   return change_inode(task, at, follow, allow_empty, [&](Tx&, inode::Attr& attr) -> Result<void> {
+    if (!wanted.valid) return Error(EINVAL); // after the path, as in the kernel
     if (!owns(task, attr)) {
       if (!wanted.both_now) return Error(EPERM);
       if (!may_access(*task.credentials, attr, kWrite)) return Error(EACCES);

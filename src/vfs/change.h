@@ -42,6 +42,11 @@ inline Result<void> check_writable(const Store& store) {
   if (PMEMFILE_UNLIKELY(!store.medium.writable)) return Error(EROFS);
   return {};
 }
+// What is looked up or made in a directory has to fit an entry.
+inline Result<void> check_length(std::string_view name) {
+  if (PMEMFILE_UNLIKELY(name.size() > layout::kMaxNameBytes)) return Error(ENAMETOOLONG);
+  return {};
+}
 inline bool may_change_names(const Task& task, const Node& dir) {
   return permitted(*task.credentials, dir.mode, dir.uid, dir.gid, kWrite | kExecute);
 }

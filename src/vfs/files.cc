@@ -99,8 +99,8 @@ Result<void> drop_set_ids(Task& task, Ino ino) {
     TRY(tx.lock(shm::inode_key(store.segment, ino)));
     inode::Attr attr = TRY(inode::load(tx.view(), ino));
     u32 mode = attr.mode & ~kSetUid;
-    // Without the group's x bit, set-group-id means mandatory locking and stays.
-    if ((mode & 010) != 0) mode &= ~kSetGid;
+    // Without the group's x bit a member of the group keeps set-group-id (setattr_should_drop_sgid() in Linux).
+    if ((mode & 010) != 0 || !in_group(*task.credentials, attr.gid)) mode &= ~kSetGid;
     if (mode == attr.mode) return {};
     attr.mode = mode;
     attr.ctime_ns = inode::now_ns();

@@ -110,13 +110,15 @@ int refusal(Store& store, Ino dir, std::string_view name, int otherwise) {
 }
 
 // The common half of mkdir, mknod, symlink and link: where the name goes, or why not.
-Result<void> walk_to_new_name(Task& task, Walk& walk, At at, bool directory) {
+Result<void> walk_to_new_name(Task& task, Walk& walk, At at, bool directory, bool check_permission = true) {
   TRY(walk.run(at));
   if (walk.last_kind() != Walk::Last::kName) return Error(EEXIST);
+  TRY(check_length(walk.last()));
   Store& store = task.pool->store();
   if (PMEMFILE_UNLIKELY(walk.must_be_dir() && !directory)) return Error(refusal(store, walk.dir().ino, walk.last(), ENOENT));
   if (PMEMFILE_UNLIKELY(!store.medium.writable)) return Error(refusal(store, walk.dir().ino, walk.last(), EROFS));
-  if (PMEMFILE_UNLIKELY(!may_change_names(task, walk.dir()))) return Error(refusal(store, walk.dir().ino, walk.last(), EACCES));
+  if (PMEMFILE_UNLIKELY(check_permission && !may_change_names(task, walk.dir())))
+    return Error(refusal(store, walk.dir().ino, walk.last(), EACCES));
   return {};
 }
 
@@ -234,9 +236,10 @@ Result<void> link_at(Task& task, At from, At to, Follow follow, bool allow_empty
   inode::Attr old = TRY(resolve(task, from, follow, allow_empty));
   task.escaped_argument = 1;
   Walk walk(task, Walk::Until::kParent, Follow::kNo);
-  TRY(walk_to_new_name(task, walk, to, false));
+  TRY(walk_to_new_name(task, walk, to, false, false));
   Store& store = task.pool->store();
-  if (!may_link(task, old) || is_dir(old.mode)) return Error(refusal(store, walk.dir().ino, walk.last(), EPERM));
+  int refused = !may_link(task, old) ? EPERM : !may_change_names(task, walk.dir()) ? EACCES : is_dir(old.mode) ? EPERM : 0;
+  if (refused != 0) return Error(refusal(store, walk.dir().ino, walk.last(), refused));
   Node dir = walk.dir();
   std::string_view name = walk.last();
   auto make_room = [&](int error) {
@@ -251,6 +254,15 @@ Result<void> link_at(Task& task, At from, At to, Follow follow, bool allow_empty
 
 // ---- open(2) ---------------------------------------------------------------------------------------------------
 
+namespace {
+
+// may_create_in_sticky() in Linux, as far as it does not depend on sysctls.
+bool others_link_in_sticky_dir(const Task& task, const Node& dir, const inode::Attr& attr) {
+  return (dir.mode & kSticky) != 0 && (dir.mode & 02) != 0 && attr.uid != dir.uid && attr.uid != task.credentials->fsuid;
+}
+
+} // namespace
+
 Result<OpenTarget> resolve_for_open(Task& task, At at, int flags, u32 mode) {
   bool create = (flags & O_CREAT) != 0 && (flags & O_PATH) == 0;
   if (create && (flags & O_DIRECTORY) != 0) return Error(EINVAL);
@@ -260,11 +272,11 @@ Result<OpenTarget> resolve_for_open(Task& task, At at, int flags, u32 mode) {
   for (unsigned i = 0; i < kMaxRestarts; ++i) {
     Walk walk(task, create ? Walk::Until::kCreate : Walk::Until::kObject, follow);
     TRY(walk.run(at));
-    if (create && (walk.must_be_dir() || walk.last_kind() != Walk::Last::kName)) return Error(EISDIR);
     if (walk.found()) {
       if (exclusive) return Error(EEXIST);
       if ((flags & O_DIRECTORY) != 0 && !is_dir(walk.attr().mode)) return Error(ENOTDIR);
-      if (is_link(walk.attr().mode) && (flags & O_PATH) == 0) return Error(ELOOP);
+      if (is_link(walk.attr().mode) && (flags & O_PATH) == 0)
+        return Error(create && others_link_in_sticky_dir(task, walk.dir(), walk.attr()) ? EACCES : ELOOP);
       if (create && is_dir(walk.attr().mode)) return Error(EISDIR);
       return OpenTarget{walk.attr(), false};
     }

@@ -147,6 +147,7 @@ Result<void> Walk::walk_components() {
       continue;
     }
     if (last && until_ == Until::kParent) return {};
+    if (last && must_be_dir_ && until_ == Until::kCreate) return Error(EISDIR); // open(2) with O_CREAT makes files only
     if (TRY(step())) return {};
   }
   return finish_here();
@@ -175,11 +176,7 @@ Result<bool> Walk::next() {
   name_ = std::string_view(begin, static_cast<std::size_t>(at - begin));
   while (at != end && *at == '/') ++at;
   text_ = std::string_view(at, static_cast<std::size_t>(end - at));
-  if (PMEMFILE_UNLIKELY(name_.size() > layout::kMaxNameBytes)) {
-    if (!permitted(*task_.credentials, node_.mode, node_.uid, node_.gid, kExecute)) return Error(EACCES);
-    return Error(ENAMETOOLONG);
-  }
-  return true;
+  return true; // too long a name is found out where it is looked up
 }
 
 // The same from the text of a symlink. Neither end of a frame's text is a slash.
@@ -189,8 +186,7 @@ __attribute__((noinline)) Result<bool> Walk::next_of_link() {
   TRY(read_target(store_, frame.ino, frame.identity, frame.offset, buffer_, size));
   u32 end = 0;
   while (end < size && buffer_[end] != '/') ++end;
-  if (end > layout::kMaxNameBytes) return Error(ENAMETOOLONG);
-  name_ = std::string_view(buffer_, end);
+  name_ = std::string_view(buffer_, end); // cut at 256 bytes, one more than any name that exists
   frame.offset = static_cast<u16>(frame.offset + end);
   char slash = '/';
   while (frame.offset < frame.length) {
@@ -226,6 +222,7 @@ Result<bool> Walk::step() {
 }
 
 Result<dir::Entry> Walk::lookup() {
+  if (PMEMFILE_UNLIKELY(name_.size() > layout::kMaxNameBytes)) return Error(ENAMETOOLONG);
   Result<dir::Entry> found = dir::lookup_proved(store_, node_.ino, name_, proof_);
   if (!same_identity(store_, node_.ino, node_.identity)) return Error(ESTALE);
   return found;
@@ -405,6 +402,7 @@ Result<inode::Attr> resolve(Task& task, At at, Follow follow, bool allow_empty) 
 Result<Parent> resolve_parent(Task& task, At at, char (&)[256]) {
   Walk walk(task, Walk::Until::kParent, Follow::kNo);
   TRY(walk.run(at));
+  if (walk.last().size() > layout::kMaxNameBytes) return Error(ENAMETOOLONG);
   return Parent{walk.dir().ino, walk.last(), walk.must_be_dir()};
 }
 

@@ -15,27 +15,27 @@ constexpr u64 kMaxXattrName = 255, kMaxXattrValue = 65536;
 
 bool starts_with(std::string_view text, std::string_view prefix) { return text.substr(0, prefix.size()) == prefix; }
 
-// xattr_permission() in Linux.
+// xattr_permission() in Linux, then what the handlers of the namespaces say.
 Result<void> check_namespace(const Task& task, const inode::Attr& attr, std::string_view name, bool write) {
   const Credentials& who = *task.credentials;
+  std::size_t prefix = 0;
   if (starts_with(name, "user.")) {
-    if (name.size() == 5) return Error(EINVAL);
     if (!is_regular(attr.mode) && !is_dir(attr.mode)) return Error(write ? EPERM : ENODATA);
     if (write && is_dir(attr.mode) && (attr.mode & kSticky) != 0 && !owns(task, attr)) return Error(EPERM);
     if (!may_access(who, attr, write ? kWrite : kRead)) return Error(EACCES);
-    return {};
-  }
-  if (starts_with(name, "trusted.")) {
-    if (name.size() == 8) return Error(EINVAL);
+    prefix = 5;
+  } else if (starts_with(name, "trusted.")) {
     if ((who.capabilities & kCapSysAdmin) == 0) return Error(write ? EPERM : ENODATA);
-    return {};
-  }
-  if (starts_with(name, "security.")) {
-    if (name.size() == 9) return Error(EINVAL);
+    prefix = 8;
+  } else if (starts_with(name, "security.")) {
     if (write && (who.capabilities & kCapSysAdmin) == 0) return Error(EPERM);
-    return {};
+    prefix = 9;
+  } else {
+    if (!starts_with(name, "system.") && !may_access(who, attr, write ? kWrite : kRead)) return Error(EACCES);
+    return Error(EOPNOTSUPP);
   }
-  return Error(EOPNOTSUPP);
+  if (name.size() == prefix) return Error(EINVAL);
+  return {};
 }
 
 Result<void> check_name(std::string_view name) {
