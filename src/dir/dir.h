@@ -28,7 +28,8 @@ struct LookupProof {
   u32 sequence = 0;
   bool holds(const journal::Store& store) const {
     acquire_fence();
-    return load_relaxed(store.segment.stripe(leaf).sequence) == sequence;
+    // An odd one was read while a writer was about to commit, which it would not show.
+    return (sequence & 1) == 0 && load_relaxed(store.segment.stripe(leaf).sequence) == sequence;
   }
 };
 Result<Entry> lookup_proved(journal::Store& store, Ino dir, std::string_view name, LookupProof& proof);

@@ -3,7 +3,7 @@
 // returned is there, what had not is there wholly or not at all. In the end the pool is checked and every block must
 // have come back.
 //
-//   kill_storm [--workers N] [--seconds N] [--seed N] [--pool PATH]
+//   kill_storm [--workers N] [--seconds N] [--seed N] [--pool PATH] [--calm 1: nobody dies]
 //
 // Prints the seed, the deaths, the longest time an operation of a survivor took, and exits with 1 on a difference.
 #include <fcntl.h>
@@ -116,7 +116,10 @@ class Worker {
     if (bytes != attr.value().size) complain("short read " + std::to_string(bytes) + " of " + std::to_string(attr.value().size));
     for (u64 i = 0; i < state.records; ++i) {
       if (i == 0) state.file = static_cast<u32>(buffer[0] >> 32);
-      if (buffer[i] != (u64{state.file} << 32 | i)) complain("record " + std::to_string(i) + " holds " + std::to_string(buffer[i]));
+      if (buffer[i] != (u64{state.file} << 32 | i)) complain("name " + std::to_string(name) + " ino " + std::to_string(raw(attr.value().ino)) + ": record " + std::to_string(i) +
+                 " of " + std::to_string(state.records) + " holds " + std::to_string(buffer[i]) + "; model before " +
+                 std::to_string(model_.names[name].records) + ", after " + std::to_string(model_.after[name].records) +
+                 (model_.under_way != 0 ? ", under way" : ", at rest"));
     }
     if (!vfs::close_handle(*pool_, kHandle).ok()) complain("close");
     return state;
@@ -222,8 +225,9 @@ class Worker {
   // Names that all workers fight for: any outcome but damage is right.
   void shared_step() {
     std::string path = "/shared/" + std::to_string(random_() % 12), other = "/shared/" + std::to_string(random_() % 12);
+    u64 dice = random_() % 8;
     int error = 0;
-    switch (random_() % 8) {
+    switch (dice) {
       case 0:
       case 1: {
         auto opened = vfs::open_at(task_, at(path), O_CREAT | O_RDWR | (random_() % 2 != 0 ? O_APPEND : 0), 0644, kHandle);
@@ -244,8 +248,8 @@ class Worker {
       default: error = vfs::resolve(task_, at(path), vfs::Follow::kNo).error();
     }
     switch (error) {
-      case 0: case ENOENT: case EEXIST: case EISDIR: case ENOTDIR: case EPERM: case ENOTEMPTY: case EINVAL: break;
-      default: complain("shared: errno " + std::to_string(error));
+      case 0: case ELOOP: case ENOENT: case EEXIST: case EISDIR: case ENOTDIR: case EPERM: case ENOTEMPTY: case EINVAL: break;
+      default: complain("shared operation " + std::to_string(dice) + " on " + path + ", " + other + ": errno " + std::to_string(error));
     }
   }
 
@@ -312,7 +316,7 @@ bool check_pool(const std::string& path, u64 free_at_start) {
   return report.clean() && report.totals.orphans == 0 && free_now + 40 >= free_at_start;
 }
 
-int run(int workers, double seconds, u64 seed, const std::string& path) {
+int run(int workers, double seconds, u64 seed, const std::string& path, bool calm) {
   printf("seed %lu\n", seed);
   vfs::AttachFailure failure{};
   vfs::Pool::MakeOptions options;
@@ -333,6 +337,7 @@ int run(int workers, double seconds, u64 seed, const std::string& path) {
   bool good = true;
   while (good && now_ns() < end) {
     usleep(static_cast<useconds_t>(random() % 3000));
+    if (calm) continue;
     int victim = static_cast<int>(random() % static_cast<u64>(workers));
     if (random() % 8 == 0) {
       kill(pids[victim], SIGSTOP);
@@ -367,6 +372,7 @@ int run(int workers, double seconds, u64 seed, const std::string& path) {
 int main(int argc, char** argv) {
   int workers = 4;
   double seconds = 5;
+  bool calm = false;
   unsigned long seed = std::random_device{}();
   std::string path = "/dev/shm/pmemfile-kill-storm-" + std::to_string(getpid());
   for (int i = 1; i + 1 < argc; i += 2) {
@@ -375,6 +381,7 @@ int main(int argc, char** argv) {
     if (option == "--seconds") seconds = atof(argv[i + 1]);
     if (option == "--seed") seed = strtoul(argv[i + 1], nullptr, 0);
     if (option == "--pool") path = argv[i + 1];
+    if (option == "--calm") calm = atoi(argv[i + 1]) != 0;
   }
-  return pmemfile::run(workers, seconds, seed, path);
+  return pmemfile::run(workers, seconds, seed, path, calm);
 }
