@@ -44,7 +44,7 @@ void read_capabilities(Process& process) {
 
 long changed(Call& call) {
   long result = call.kernel();
-  if (!is_syscall_error(result)) {
+  if (!is_syscall_error(result) && call.process.credentials_known) {
     read_ids(call.process);
     read_capabilities(call.process);
   }
@@ -60,6 +60,7 @@ void read_credentials(Process& process) {
   long old = raw_syscall(SYS_umask, 077);
   raw_syscall(SYS_umask, old);
   process.umask = static_cast<u32>(old);
+  process.credentials_known = true;
 }
 
 long h_setuid(Call& call) { return changed(call); }
@@ -73,7 +74,7 @@ long h_setfsgid(Call& call) { return changed(call); }
 long h_capset(Call& call) { return changed(call); }
 long h_setgroups(Call& call) {
   long result = call.kernel();
-  if (result == 0) read_groups(call.process);
+  if (result == 0 && call.process.credentials_known) read_groups(call.process);
   return result;
 }
 long h_umask(Call& call) {

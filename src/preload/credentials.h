@@ -5,7 +5,7 @@
 
 namespace pmemfile::preload {
 
-// All of them, with the umask. At start, single-threaded.
+// All of them, with the umask; before the first call that needs them.
 void read_credentials(Process& process);
 
 } // namespace pmemfile::preload

@@ -306,6 +306,8 @@ long run_target(Call& call, ExecRoom& room, const Target& target, const char* sc
     program = copy.value();
   }
   const char* shown = script != nullptr ? script : path;
+  if (target.ours) put_item(state, kItemExecName, std::string_view(shown, strlen(shown)));
+  put_names(call.process, state);
   if (target.ours || script != nullptr) put_item(state, kItemComm, part(base_name(shown), 0, 15));
   if (names_other_pools(user_envp, variables)) {
     // Whatever the program meant by that: it is not continued, its descriptors of pools end here.

@@ -1,10 +1,12 @@
 #include "preload/exec_state.h"
 
+#include <elf.h>
 #include <fcntl.h>
 #include <sys/prctl.h>
 
 #include "preload/config.h"
 #include "preload/descriptors.h"
+#include "preload/names_of.h"
 #include "preload/procfs.h"
 
 namespace pmemfile::preload {
@@ -58,6 +60,16 @@ void restore_variable(char** environment, std::string_view text) {
       (*at)[text.size()] = '\0';
       return;
     }
+}
+
+// The kernel put the name of the copy there.
+void set_exec_name(char** environment, std::string_view name) {
+  static char text[kPathBytes];
+  memcpy(text, name.data(), min_of<u64>(name.size(), sizeof text - 1));
+  char** at = environment;
+  while (*at != nullptr) ++at;
+  for (auto* entry = reinterpret_cast<Elf64_auxv_t*>(at + 1); entry->a_type != AT_NULL; ++entry)
+    if (entry->a_type == AT_EXECFN) entry->a_un.a_val = reinterpret_cast<u64>(text);
 }
 
 void remove_library_dir(std::string_view dir) {
@@ -127,6 +139,12 @@ void adopt_state(const char* text, char** environment) {
       char name[16] = {};
       memcpy(name, value.data(), min_of<u64>(value.size(), 15));
       raw_syscall(SYS_prctl, PR_SET_NAME, as_arg(name));
+    } else if (item == kItemExecName) {
+      set_exec_name(environment, value);
+    } else if (item == kItemOpenedAs) {
+      u32 fd = static_cast<u32>(parse_u64(value));
+      Ino dir{parse_u64(value)};
+      remember_name(g_process, fd, 0, vfs::At{dir, part(value, 1)});
     } else if (item == kItemHide) {
       remove_variable(environment, value);
     } else if (item == kItemRestore) {

@@ -12,6 +12,8 @@ inline constexpr char kItemPool = 'p';        // once per mount, in order: Pool:
 inline constexpr char kItemCwd = 'c';         // mount and inode of the working directory
 inline constexpr char kItemExe = 'x';         // path of a program that lies in a pool
 inline constexpr char kItemComm = 'n';        // its name for prctl(PR_SET_NAME)
+inline constexpr char kItemExecName = 'e';    // AT_EXECFN as the program gave it
+inline constexpr char kItemOpenedAs = 'o';    // descriptor, directory's inode and path by which it was opened
 inline constexpr char kItemHide = 'h';        // once per variable that we added
 inline constexpr char kItemRestore = 'r';     // "NAME=value": a variable that we changed, as it was
 inline constexpr char kItemLibraryDir = 'd';  // directory of links to remove

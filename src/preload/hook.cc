@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 
 #include "preload/config.h"
+#include "preload/credentials.h"
 #include "preload/descriptors.h"
 #include "preload/handlers.h"
 #include "preload/maps.h"
@@ -22,7 +23,7 @@ namespace {
 ThreadBlock g_first_block;
 bool g_first_block_taken;
 
-enum Filter : u8 { Pass, Fd0, Fd3, Fd01, Fd02, Makes, Close, Maps, Mmap, Clone, Always };
+enum Filter : u8 { Pass, Fd0, Fd3, Fd01, Fd02, Makes, Close, Maps, Mmap, Clone, Dents, Always };
 
 constexpr struct Filters {
   u8 of[kCalls] = {};
@@ -62,9 +63,11 @@ bool concerns_us(const intercept::Frame& frame, Process& process, u8 filter) {
     case Makes:
       return load_relaxed(process.stash_count) != 0;
     case Close:
-      if (fd_word(process, frame.rdi & 0xffffffff) != 0) return true;
+      if (fd_word(process, frame.rdi & 0xffffffff) != 0 || load_relaxed(process.listing_count) != 0) return true;
       note_kernel_close(process, frame.rdi & 0xffffffff);
       return false;
+    case Dents:
+      return fd_word(process, frame.rdi & 0xffffffff) != 0 || load_relaxed(process.listing_count) != 0;
     case Maps:
       return load_relaxed(g_mapping_count) != 0;
     case Mmap:
@@ -147,6 +150,7 @@ void lock_process(Process& process) {
 void unlock_process(Process& process) { store_release(process.lock, 0u); }
 
 vfs::Task make_task(Call& call, u32 mount) {
+  if (PMEMFILE_UNLIKELY(!call.process.credentials_known)) read_credentials(call.process);
   vfs::Task task;
   task.pool = call.process.pools[mount];
   task.credentials = &call.process.credentials;

@@ -5,6 +5,7 @@
 
 #include "preload/handlers.h"
 #include "preload/paths.h"
+#include "preload/procfs.h"
 
 namespace pmemfile::preload {
 namespace {
@@ -96,6 +97,7 @@ long h_pwritev2(Call& call) {
 
 long h_lseek(Call& call) {
   u64 word = call.file(0);
+  if (word == 0) return rewind_kernel_dir(call);
   if (!is_file(word)) return -EBADF;
   vfs::Task task = make_task(call, mount_of(word));
   return to_long(vfs::seek_file(task, description_of(word), static_cast<i64>(call.arg(1)), call.fd(2)));
@@ -151,6 +153,7 @@ long h_readahead(Call& call) { return is_file(call.file(0)) ? 0 : -EBADF; }
 
 long h_getdents64(Call& call) {
   u64 word = call.file(0);
+  if (word == 0) return list_kernel_dir(call);
   if (!is_file(word)) return -EBADF;
   vfs::Task task = make_task(call, mount_of(word));
   return to_long(vfs::read_dir(task, description_of(word), call.pointer<void>(1), call.arg(2) & 0xffffffff, false));

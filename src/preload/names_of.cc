@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include "preload/exec_state.h"
 #include "preload/paths.h"
 
 namespace pmemfile::preload {
@@ -50,6 +51,20 @@ void copy_name(Process& process, u32 from, u32 to) {
     g_opened_as[to].bytes = 0;
   else
     g_opened_as[to] = g_opened_as[from];
+}
+
+void put_names(Process& process, Text& state) {
+  if (g_opened_as == nullptr) return;
+  constexpr u64 kRoom = 4096; // of the state's
+  for (u32 fd = 0; fd < process.fd_end && fd < kRemembered; ++fd) {
+    u64 word = load_relaxed(process.fds[fd]);
+    const OpenedAs& entry = g_opened_as[fd];
+    if (!is_file(word) || (word & kFdCloexec) != 0 || entry.bytes == 0) continue;
+    if (state.size() + entry.bytes > kRoom) return;
+    FixedText<300> text;
+    text << fd << " " << entry.dir << " " << std::string_view(entry.path, entry.bytes);
+    put_item(state, kItemOpenedAs, text.view());
+  }
 }
 
 Result<u64> path_of_dir(Call& call, u32 mount, Ino dir, char* buffer, u64 size) {

@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "preload/cwd.h"
 #include "preload/descriptors.h"
@@ -13,6 +15,30 @@
 namespace pmemfile::preload {
 namespace {
 
+// A FIFO of a pool is a name for a kernel's FIFO that no path of the program leads to: processes that open the same inode
+// meet there. ENXIO for sockets and devices. The kernel's node stays until the next boot (docs/placeholders.md).
+Result<u64> open_fifo(Call& call, vfs::Task& task, const Place& place, int flags) {
+  inode::Attr attr = TRY(vfs::resolve(task, place.at, vfs::Follow::kYes, place.itself));
+  if (!S_ISFIFO(attr.mode)) return Error(ENXIO);
+  int access = flags & O_ACCMODE;
+  int wanted = access == O_RDONLY ? R_OK : access == O_WRONLY ? W_OK : R_OK | W_OK;
+  if (!vfs::may_access(*task.credentials, attr, wanted)) return Error(EACCES);
+  const layout::Geometry& geometry = task.pool->store().geometry;
+  FixedText<160> name;
+  name << "/dev/shm/.pmemfile-fifo-";
+  u64 uuid;
+  memcpy(&uuid, geometry.uuid, sizeof uuid);
+  name.hex(uuid) << "-";
+  name.hex(raw(attr.ino)) << "-";
+  name.hex(attr.generation);
+  long made = raw_syscall(SYS_mknod, as_arg(name.c_str()), S_IFIFO | 0600, 0);
+  if (made == 0) raw_syscall(SYS_chmod, as_arg(name.c_str()), 0666); // who may open it is decided here
+  empty_stash(call.process);
+  long fd = pmemfile_preload_wait(SYS_openat, AT_FDCWD, as_arg(name.c_str()), flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_NOFOLLOW), 0, 0, 0);
+  if (fd < 0) return Error(static_cast<int>(-fd));
+  return static_cast<u64>(fd);
+}
+
 // open(2) on a pool: claims the number first, so that a failure needs nothing undone but the claim.
 Result<u64> open_in_pool(Call& call, vfs::Task& task, const Place& place, int flags, u32 mode) {
   Process& process = call.process;
@@ -20,6 +46,7 @@ Result<u64> open_in_pool(Call& call, vfs::Task& task, const Place& place, int fl
   Result<vfs::OpenResult> opened = vfs::open_at(task, place.at, flags, mode, fd);
   if (!opened.ok()) {
     give_back_number(process, fd);
+    if (opened.error() == ENXIO) return open_fifo(call, task, place, flags);
     return Error(opened.error());
   }
   u64 kernel_flag = load_relaxed(process.fds[fd]) & kFdKernelCloexec;
@@ -66,12 +93,15 @@ long open_any(Call& call, int dirfd, const char* path, int flags, u64 mode, unsi
     if (place.special == Special::kProcMounts || place.special == Special::kProcMountinfo)
       return open_mount_list(call, place.special, flags);
     if (!place.ours) {
-      if (path_index == ~0u) return kPassOn;
       if (rewritten) {
         empty_stash(call.process);
         return kernel_call_with_path(call, path_index, path);
       }
       long fd = (options & kLastIsChecked) != 0 ? open_kernel_path(call, dirfd, path, flags, mode, place) : kPassOn;
+      if ((flags & O_DIRECTORY) != 0 || place.special == Special::kProcFdDir) {
+        if (fd == kPassOn) fd = call.kernel();
+        if (fd >= 0) note_directory(call, static_cast<int>(fd), place.special);
+      }
       if (fd != -ELOOP) return fd;
       options = (options & ~kLastIsChecked) | kNeverKnown; // a symlink: walk it
       continue;
@@ -121,7 +151,12 @@ long h_openat2(Call& call) {
 long h_close(Call& call) {
   u32 fd = static_cast<u32>(call.arg(0));
   u64 word = call.file(0);
-  if (!is_file(word)) return word == 0 ? kPassOn : -EBADF;
+  if (word == 0) {
+    forget_listing(call.process, static_cast<int>(fd));
+    note_kernel_close(call.process, fd);
+    return kPassOn;
+  }
+  if (!is_file(word)) return -EBADF;
   return close_file(call, fd, word);
 }
 

@@ -121,7 +121,10 @@ bool take_own_proc(Walk& walk, const char* rest, bool follow, Place& place) {
   if (starts_with(part, "/fd/")) {
     i32 fd = parse_number(part + 4, strlen(part + 4));
     u64 word = fd < 0 ? 0 : fd_word(walk.call.process, static_cast<u32>(fd));
-    if (!is_file(word)) return false;
+    if (!is_file(word)) {
+      place.hidden = word != 0; // a number that looks closed to the program
+      return place.hidden;
+    }
     place.descriptor = fd;
     if (last && !follow) {
       place.special = Special::kProcFdLink;
@@ -139,6 +142,7 @@ bool take_own_proc(Walk& walk, const char* rest, bool follow, Place& place) {
     return true;
   }
   if (!last) return false;
+  if (equal(part, "/fd", strlen(part))) place.special = Special::kProcFdDir;
   if (equal(part, "/exe", strlen(part))) place.special = Special::kProcExe;
   if (equal(part, "/mounts", strlen(part))) place.special = Special::kProcMounts;
   if (equal(part, "/mountinfo", strlen(part))) place.special = Special::kProcMountinfo;
@@ -249,6 +253,7 @@ long locate_kernel_path(Call& call, int dirfd, const char* path, u64 bytes, unsi
     }
   }
   long error = walk_kernel_path(call, dirfd, path, options, room, place);
+  if (place.hidden) return -ENOENT;
   if (error == 0 && cacheable && !place.ours && place.special == Special::kNone && !odd_last && last_bytes != 0) {
     KnownDir& known = process.known[slot_hash % kKnownDirs];
     known.plain = place.plain_dir;

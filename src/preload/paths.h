@@ -17,7 +17,7 @@ inline constexpr unsigned kAllowEmpty = 2;   // AT_EMPTY_PATH
 inline constexpr unsigned kLastIsChecked = 4; // the caller finds out itself whether the last component is a symlink
 inline constexpr unsigned kNeverKnown = 8;   // walk, whatever is remembered
 
-enum class Special : u8 { kNone, kProcMounts, kProcMountinfo, kProcExe, kProcCwd, kProcFdLink };
+enum class Special : u8 { kNone, kProcMounts, kProcMountinfo, kProcExe, kProcCwd, kProcFdLink, kProcFdDir };
 
 struct Place {
   bool ours = false;
@@ -27,6 +27,7 @@ struct Place {
   i32 descriptor = -1;     // the descriptor of ours that is meant (/proc/self/fd/N, AT_EMPTY_PATH)
   bool plain_dir = false;  // of a kernel path: no symlink but perhaps the last component
   Special special = Special::kNone;
+  bool hidden = false;     // names a descriptor that the program does not have
 };
 
 // `room`: 0 or 1, which path of the call. Returns 0 or a negated errno.

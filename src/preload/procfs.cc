@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "preload/descriptors.h"
 
@@ -39,6 +40,130 @@ long open_mount_list(Call& call, Special which, int flags) {
   }
   raw_syscall(SYS_lseek, fd, 0, SEEK_SET);
   return fd;
+}
+
+// ---- Listings -----------------------------------------------------------------------------------------------------
+
+namespace {
+
+struct DirEntry { // struct linux_dirent64
+  u64 ino;
+  i64 offset;
+  u16 bytes;
+  u8 type;
+  char name[];
+};
+constexpr u64 kEntryHead = 19;
+
+struct ParentDir { // of a mount point
+  bool known;
+  u64 device, ino;
+};
+ParentDir g_parents[kMaxMounts];
+
+const ParentDir& parent_of(u32 mount) {
+  ParentDir& parent = g_parents[mount];
+  if (!parent.known) {
+    std::string_view point = g_mounts[mount].point;
+    FixedText<kPathBytes / 4> path;
+    path << part(point, 0, max_of<u64>(point.size() - g_mounts[mount].last.size(), 1));
+    struct stat status {};
+    if (!path.truncated() && raw_syscall(SYS_stat, as_arg(path.c_str()), as_arg(&status)) == 0)
+      parent.device = status.st_dev, parent.ino = status.st_ino;
+    parent.known = true;
+  }
+  return parent;
+}
+
+Listing* find_listing(Process& process, int fd) {
+  for (u32 i = 0; i < process.listing_count; ++i)
+    if (process.listings[i].fd == fd) return &process.listings[i];
+  return nullptr;
+}
+
+void add_listing(Process& process, int fd, i32 mount) {
+  forget_listing(process, fd);
+  if (process.listing_count == kMaxListings) return; // then it shows what the kernel shows
+  process.listings[process.listing_count++] = Listing{fd, mount, false};
+}
+
+// Takes the numbers that the program does not have out of a listing of /proc/self/fd.
+u64 drop_hidden_numbers(const Process& process, char* buffer, u64 bytes) {
+  u64 out = 0;
+  for (u64 at = 0; at + kEntryHead < bytes;) {
+    auto* entry = reinterpret_cast<DirEntry*>(buffer + at);
+    u64 size = entry->bytes;
+    if (size < kEntryHead || size > bytes - at) break;
+    u64 number = 0;
+    bool is_number = entry->name[0] >= '0' && entry->name[0] <= '9';
+    for (const char* c = entry->name; *c >= '0' && *c <= '9' && number < kMaxDescriptors; ++c) number = number * 10 + static_cast<u64>(*c - '0');
+    u64 word = is_number ? fd_word(process, number) : 0;
+    if (word == 0 || is_file(word)) {
+      memmove(buffer + out, buffer + at, size);
+      out += size;
+    }
+    at += size;
+  }
+  return out;
+}
+
+// The entry of a mount point that the kernel's directory does not have.
+long emit_mount_point(Call& call, Listing& listing) {
+  listing.emitted = true;
+  const Mount& mount = g_mounts[listing.mount];
+  if (raw_syscall(SYS_faccessat, listing.fd, as_arg(mount.last.data()), 0) == 0) return 0; // it is there
+  u64 bytes = align_up(kEntryHead + mount.last.size() + 1, 8);
+  if (bytes > call.arg(2) || bytes > sizeof call.block.link) return 0;
+  auto* entry = reinterpret_cast<DirEntry*>(call.block.link);
+  memset(entry, 0, bytes);
+  entry->ino = call.pool(static_cast<u32>(listing.mount)).store().geometry.root_ino[0];
+  entry->offset = 0x7fffffffffffffff;
+  entry->bytes = static_cast<u16>(bytes);
+  entry->type = 4; // DT_DIR
+  memcpy(entry->name, mount.last.data(), mount.last.size());
+  return pmem::copy_guarded(call.pointer<void>(1), entry, bytes) != 0 ? -EFAULT : static_cast<long>(bytes);
+}
+
+} // namespace
+
+void note_directory(Call& call, int fd, Special special) {
+  if (special == Special::kProcFdDir) {
+    add_listing(call.process, fd, -1);
+    return;
+  }
+  struct stat status {};
+  if (raw_syscall(SYS_fstat, fd, as_arg(&status)) != 0) return;
+  for (u32 i = 0; i < g_mount_count; ++i) {
+    const ParentDir& parent = parent_of(i);
+    if (parent.ino != 0 && parent.ino == status.st_ino && parent.device == status.st_dev) {
+      add_listing(call.process, fd, static_cast<i32>(i));
+      return;
+    }
+  }
+}
+
+void forget_listing(Process& process, int fd) {
+  Listing* listing = find_listing(process, fd);
+  if (listing != nullptr) *listing = process.listings[--process.listing_count];
+}
+
+long list_kernel_dir(Call& call) {
+  Listing* listing = find_listing(call.process, call.fd(0));
+  if (listing == nullptr) return kPassOn;
+  for (;;) {
+    long got = call.kernel();
+    if (got < 0) return got;
+    if (listing->mount >= 0) return got == 0 && !listing->emitted ? emit_mount_point(call, *listing) : got;
+    if (got == 0) return 0;
+    u64 left = drop_hidden_numbers(call.process, call.pointer<char>(1), static_cast<u64>(got));
+    if (left != 0) return static_cast<long>(left);
+  }
+}
+
+long rewind_kernel_dir(Call& call) {
+  Listing* listing = find_listing(call.process, call.fd(0));
+  if (listing != nullptr) listing->emitted = call.arg(1) == 0x7fffffffffffffff;
+  return kPassOn;
 }
 
 long read_own_exe(Call& call, int dirfd, const char* path, char* user_buffer, u64 size) {

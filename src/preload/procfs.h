@@ -8,6 +8,12 @@ namespace pmemfile::preload {
 
 // A descriptor with the kernel's text and a line for each of our mounts.
 long open_mount_list(Call& call, Special which, int flags);
+// A kernel directory was opened: remembers it if its listing needs our hand.
+void note_directory(Call& call, int fd, Special special);
+void forget_listing(Process& process, int fd);
+// getdents64 and lseek on a remembered directory; kPassOn if it is not one.
+long list_kernel_dir(Call& call);
+long rewind_kernel_dir(Call& call);
 // readlink of /proc/self/exe of a program that came from a pool; kPassOn if it is something else.
 long read_own_exe(Call& call, int dirfd, const char* path, char* user_buffer, u64 size);
 

@@ -7,7 +7,6 @@
 
 #include "preload/children.h"
 #include "preload/config.h"
-#include "preload/credentials.h"
 #include "preload/cwd.h"
 #include "preload/descriptors.h"
 #include "preload/exec_state.h"
@@ -80,7 +79,6 @@ __attribute__((constructor)) void start(int, char**, char** environment) {
   if (environment == nullptr || is_secure(environment)) return;
   if (!read_config(environment)) return;
   if (!make_descriptor_table(g_process) || thread_block() == nullptr) give_up("no memory", "at start", "free some");
-  read_credentials(g_process);
   if (g_config.exec_state != nullptr)
     adopt_state(g_config.exec_state, environment);
   else

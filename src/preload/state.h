@@ -74,6 +74,14 @@ struct SignalAction {
   bool known; // false: what the kernel has is what the program sees
 };
 
+// A directory of the kernel that the program lists and whose entries are not the whole truth.
+struct Listing {
+  int fd;
+  i32 mount;    // whose mount point it has to show; -1: it is /proc/self/fd
+  bool emitted; // the entry of the mount point was given out
+};
+inline constexpr unsigned kMaxListings = 8;
+
 struct Process {
   vfs::Pool* pools[kMaxMounts] = {};
   u64* fds = nullptr;
@@ -85,6 +93,7 @@ struct Process {
   int placeholder = -1;      // what descriptors of pool files are made from; -1: not opened yet
   u32 lock = 0;
   Cwd cwd;
+  bool credentials_known = false; // read when the first call needs them
   u32 umask = 022;
   vfs::Credentials credentials;
   u32 groups[64] = {};
@@ -92,6 +101,8 @@ struct Process {
   u64 known_epoch = 1;
   KnownDir known[kKnownDirs] = {};
   bool is_child_view = false;
+  u32 listing_count = 0;
+  Listing listings[kMaxListings] = {};
   SignalAction actions[65] = {};
 };
 
@@ -157,7 +168,7 @@ struct Call {
   int fd(unsigned index) const { return static_cast<int>(arg(index)); }
   template <class T>
   T* pointer(unsigned index) const { return reinterpret_cast<T*>(arg(index)); }
-  // The file of a descriptor argument; 0 if it is the kernel's.
+  // The entry of a descriptor argument; 0 if it is the kernel's.
   u64 file(unsigned index) const { return fd_word(process, arg(index) & 0xffffffff); }
   vfs::Pool& pool(u32 mount) const { return *process.pools[mount]; }
   // The call as it stands, made by us; for handlers that look at its result.
