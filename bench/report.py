@@ -22,6 +22,7 @@ def parse_arguments():
     p.add_argument("--scale", type=float)
     p.add_argument("--output", help="directory of bench.json and bench.md (default BUILD/bench-results)")
     p.add_argument("--preload", help="libpmemfile.so (searched in BUILD)")
+    p.add_argument("--mkfs", help="mkfs.pmemfile (searched in BUILD)")
     p.add_argument("--check", metavar="FILE", help="fail if a ratio fell by more than a third from this bench.json")
     p.add_argument("--selfcheck", action="store_true", help="tmpfs against tmpfs: the ratios show the noise")
     p.add_argument("--plots", action="store_true", help="also PNG and SVG (python3-matplotlib)")
@@ -43,7 +44,7 @@ class Sides:
         self.selfcheck = args.selfcheck
         if not args.selfcheck:
             self.preload = os.path.abspath(args.preload) if args.preload else find_built(args.build, "libpmemfile.so")
-            self.mkfs = find_built(args.build, "mkfs.pmemfile")
+            self.mkfs = args.mkfs or find_built(args.build, "mkfs.pmemfile")
         self.work = tempfile.mkdtemp(prefix="pm-bench-", dir="/dev/shm")
         self.kernel = os.path.join(self.work, "kernel")
         os.mkdir(self.kernel)
