@@ -22,9 +22,9 @@ PMEMfile* open_from(PMEMfilepool* pool, PMEMfile* dir, const char* path, int fla
   PMEMFILE_CALL(pool, nullptr);
   // The kernel looks at flags before anything else.
   if ((flags & O_PATH) == 0 && (flags & O_CREAT) != 0 && (flags & O_DIRECTORY) != 0) return finish_open(Error(EINVAL));
+  if (path != nullptr && *path == '\0') return finish_open(Error(ENOENT)); // vfs would reopen the directory itself
   Result<vfs::At> at = place(*pool, dir, path);
   if (!at.ok()) return finish_open(Error(at.error()));
-  if (at.value().path.empty()) return finish_open(Error(ENOENT)); // only the kernel's own /proc reopens by an empty path
   return finish_open(open_file(call, at.value(), flags, mode));
 }
 

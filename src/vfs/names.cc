@@ -10,21 +10,22 @@ namespace pmemfile::vfs {
 namespace {
 
 struct Newcomer {
-  u32 mode = 0; // with type; umask and setgid rules are applied
+  u32 mode = 0; // with type, before umask and setgid rules
   u64 rdev = 0;
   std::string_view target = {}; // of a symlink
 };
 
-// The setgid rules of inode_init_owner() in Linux: group and bit are inherited from a setgid directory; elsewhere a file
-// loses the bit if its maker could not have given it.
+// The setgid rules of mode_strip_sgid() and inode_init_owner() in Linux: group and bit are inherited from a setgid
+// directory; there, an executable file loses the bit if its maker could not have given it. The umask comes after that.
 u32 mode_in(const Task& task, const Node& dir, u32 mode, u32& gid) {
+  u32 masked = is_link(mode) ? mode : mode & ~task.umask;
   gid = task.credentials->fsgid;
-  if ((dir.mode & kSetGid) == 0) return mode;
+  if ((dir.mode & kSetGid) == 0) return masked;
   gid = dir.gid;
-  if (is_dir(mode)) return mode | kSetGid;
+  if (is_dir(mode)) return masked | kSetGid;
   bool both = (mode & (kSetGid | 010)) == (kSetGid | 010);
-  if (both && !in_group(*task.credentials, gid) && (task.credentials->capabilities & kCapFsetid) == 0) mode &= ~kSetGid;
-  return mode;
+  if (both && !in_group(*task.credentials, gid) && (task.credentials->capabilities & kCapFsetid) == 0) masked &= ~kSetGid;
+  return masked;
 }
 
 // The text of a symlink goes into the inode or into one block that nothing points to before the commit.
@@ -62,7 +63,8 @@ Result<void> stage_subdirectory(Tx& tx, Ino parent) {
   return {};
 }
 
-Result<Ino> stage_newcomer(Tx& tx, Task& task, const Node& dir, std::string_view name, const Newcomer& what) {
+// Returns what was made as it is at the commit: afterwards somebody else may remove it and use its inode again.
+Result<inode::Attr> stage_newcomer(Tx& tx, Task& task, const Node& dir, std::string_view name, const Newcomer& what) {
   bool directory = is_dir(what.mode);
   if (directory) TRY(tx.lock(shm::inode_key(tx.store().segment, dir.ino)));
   dir::Slot slot = TRY(dir::lock_entry(tx, dir.ino, name));
@@ -80,26 +82,28 @@ Result<Ino> stage_newcomer(Tx& tx, Task& task, const Node& dir, std::string_view
     TRY(stage_subdirectory(tx, dir.ino));
   }
   if (!what.target.empty()) TRY(stage_target(tx, ino, what.target));
+  inode::Attr made = TRY(inode::load(tx.view(), ino));
   TRY(tx.commit());
-  return ino;
+  return made;
 }
 
 Opcode opcode_of(u32 mode) {
   return is_dir(mode) ? Opcode::kMkdir : is_link(mode) ? Opcode::kSymlink : Opcode::kCreate;
 }
 
-Result<Ino> make_entry(Task& task, const Node& dir, std::string_view name, const Newcomer& what) {
+Result<inode::Attr> make_entry(Task& task, const Node& dir, std::string_view name, const Newcomer& what) {
   Store& store = task.pool->store();
   auto make_room = [&](int error) {
     return error == dir::kNeedsRoom ? dir::make_room(store, dir.ino, name) : nothing_to_prepare(error);
   };
-  Ino ino = TRY(run_change(store, opcode_of(what.mode), make_room,
-                           [&](Tx& tx) -> Result<Ino> { return stage_newcomer(tx, task, dir, name, what); }));
+  inode::Attr made = TRY(run_change(store, opcode_of(what.mode), make_room, [&](Tx& tx) -> Result<inode::Attr> {
+    return stage_newcomer(tx, task, dir, name, what);
+  }));
   if (!is_dir(what.mode)) {
     i64 now = inode::now_ns();
     inode::touch(store, dir.ino, now, now, 0);
   }
-  return ino;
+  return made;
 }
 
 // Why a name cannot be made, in the kernel's order: that it exists comes before all else.
@@ -117,6 +121,7 @@ Result<void> walk_to_new_name(Task& task, Walk& walk, At at, bool directory, boo
   Store& store = task.pool->store();
   if (PMEMFILE_UNLIKELY(walk.must_be_dir() && !directory)) return Error(refusal(store, walk.dir().ino, walk.last(), ENOENT));
   if (PMEMFILE_UNLIKELY(!store.medium.writable)) return Error(refusal(store, walk.dir().ino, walk.last(), EROFS));
+  if (PMEMFILE_UNLIKELY(check_permission && walk.dir().nlink == 0)) return Error(ENOENT);
   if (PMEMFILE_UNLIKELY(check_permission && !may_change_names(task, walk.dir())))
     return Error(refusal(store, walk.dir().ino, walk.last(), EACCES));
   return {};
@@ -131,24 +136,13 @@ Result<void> make_at(Task& task, At at, const Newcomer& what) {
 
 } // namespace
 
-Result<CreatedFile> create_file(Task& task, Ino dir, std::string_view name, u32 mode, bool exclusive) {
+Result<inode::Attr> create_file(Task& task, Ino dir, std::string_view name, u32 mode) {
   Store& store = task.pool->store();
   Node parent = TRY(read_node(store, dir));
-  for (unsigned i = 0; i < kMaxRestarts; ++i) {
-    Result<Ino> made = Error(EROFS);
-    if (!store.medium.writable)
-      made = Error(refusal(store, dir, name, EROFS));
-    else if (!may_change_names(task, parent))
-      made = Error(refusal(store, dir, name, EACCES));
-    else
-      made = make_entry(task, parent, name, Newcomer{kTypeRegular | (mode & kPermissionBits & ~task.umask)});
-    if (made.ok()) return CreatedFile{made.value(), true};
-    if (made.error() != EEXIST || exclusive) return Error(made.error());
-    Result<dir::Entry> entry = dir::lookup(store, dir, name);
-    if (entry.ok()) return CreatedFile{entry.value().ino, false};
-    if (entry.error() != ENOENT) return Error(entry.error() == ESTALE ? ENOENT : entry.error());
-  }
-  return Error(kErrnoCorrupt);
+  if (parent.nlink == 0) return Error(ENOENT);
+  if (!store.medium.writable) return Error(refusal(store, dir, name, EROFS));
+  if (!may_change_names(task, parent)) return Error(refusal(store, dir, name, EACCES));
+  return make_entry(task, parent, name, Newcomer{kTypeRegular | (mode & kPermissionBits)});
 }
 
 Result<Ino> create_unnamed(Task& task, Ino dir, u32 mode, bool linkable) {
@@ -160,7 +154,7 @@ Result<Ino> create_unnamed(Task& task, Ino dir, u32 mode, bool linkable) {
   if (!may_change_names(task, parent)) return Error(EACCES);
   return journal::run_tx(store, Opcode::kCreate, [&](Tx& tx) -> Result<Ino> {
     inode::NewInode fields;
-    fields.mode = mode_in(task, parent, kTypeRegular | (mode & kPermissionBits & ~task.umask), fields.gid);
+    fields.mode = mode_in(task, parent, kTypeRegular | (mode & kPermissionBits), fields.gid);
     fields.uid = task.credentials->fsuid;
     fields.nlink = 0;
     Ino ino = TRY(inode::create(tx, fields, dir));
@@ -176,7 +170,7 @@ Result<Ino> create_unnamed(Task& task, Ino dir, u32 mode, bool linkable) {
 }
 
 Result<void> mkdir_at(Task& task, At at, u32 mode) {
-  return make_at(task, at, Newcomer{kTypeDir | (mode & (0777 | kSticky) & ~task.umask)});
+  return make_at(task, at, Newcomer{kTypeDir | (mode & (0777 | kSticky))});
 }
 
 Result<void> mknod_at(Task& task, At at, u32 mode, u64 rdev) {
@@ -190,7 +184,7 @@ Result<void> mknod_at(Task& task, At at, u32 mode, u64 rdev) {
   bool whiteout = type == kTypeChar && rdev == 0; // anybody may make one, as on Linux
   if (device && !whiteout && (task.credentials->capabilities & kCapMknod) == 0)
     return Error(refusal(task.pool->store(), walk.dir().ino, walk.last(), EPERM));
-  TRY(make_entry(task, walk.dir(), walk.last(), Newcomer{type | (mode & kPermissionBits & ~task.umask), device ? rdev : 0}));
+  TRY(make_entry(task, walk.dir(), walk.last(), Newcomer{type | (mode & kPermissionBits), device ? rdev : 0}));
   return {};
 }
 
@@ -238,7 +232,7 @@ Result<void> link_at(Task& task, At from, At to, Follow follow, bool allow_empty
   Walk walk(task, Walk::Until::kParent, Follow::kNo);
   TRY(walk_to_new_name(task, walk, to, false, false));
   Store& store = task.pool->store();
-  int refused = !may_link(task, old) ? EPERM : !may_change_names(task, walk.dir()) ? EACCES : is_dir(old.mode) ? EPERM : 0;
+  int refused = !may_link(task, old) ? EPERM : walk.dir().nlink == 0 ? ENOENT : !may_change_names(task, walk.dir()) ? EACCES : is_dir(old.mode) ? EPERM : 0;
   if (refused != 0) return Error(refusal(store, walk.dir().ino, walk.last(), refused));
   Node dir = walk.dir();
   std::string_view name = walk.last();
@@ -280,12 +274,10 @@ Result<OpenTarget> resolve_for_open(Task& task, At at, int flags, u32 mode) {
       if (create && is_dir(walk.attr().mode)) return Error(EISDIR);
       return OpenTarget{walk.attr(), false};
     }
-    Result<CreatedFile> made = create_file(task, walk.dir().ino, walk.last(), mode, true);
+    Result<inode::Attr> made = create_file(task, walk.dir().ino, walk.last(), mode);
     if (made.error() == EEXIST && !exclusive) continue; // somebody was faster: open what he made
     if (made.error() == ESTALE) return Error(ENOENT);
-    Result<inode::Attr> attr = inode::read(task.pool->store(), TRY(made).ino);
-    if (attr.error() == ESTALE) continue; // removed again before it was opened
-    return OpenTarget{TRY(std::move(attr)), true};
+    return OpenTarget{TRY(std::move(made)), true};
   }
   return Error(kErrnoCorrupt);
 }

@@ -19,13 +19,9 @@ struct OpenTarget {
 // of the file found nor write access to a directory is checked; O_TRUNC, O_TMPFILE are the caller's.
 Result<OpenTarget> resolve_for_open(Task& task, At at, int flags, u32 mode);
 
-// One component: makes the regular file `name` in `dir` (permission to write is checked) with `mode & ~umask`. If the name
-// exists: EEXIST if `exclusive`, else its inode with created == false.
-struct CreatedFile {
-  Ino ino{};
-  bool created = false;
-};
-Result<CreatedFile> create_file(Task& task, Ino dir, std::string_view name, u32 mode, bool exclusive);
+// One component: makes the regular file `name` in `dir` (permission to write is checked) with `mode & ~umask`. EEXIST if the
+// name is there. The attributes are those at the commit: compare the generation before the inode is used again.
+Result<inode::Attr> create_file(Task& task, Ino dir, std::string_view name, u32 mode);
 
 // O_TMPFILE: a regular file without a name, link count 0, in an orphan list from the start, that link_at may give a name
 // later (`linkable`: not O_EXCL). Permission to write and search `dir` is checked. The caller takes the reference that

@@ -116,6 +116,9 @@ Result<void> stage_last_unlink(Tx& tx, inode::Attr& attr, bool& free_later) {
   TRY(inode::add_orphan(tx, attr));
   inode::store_mode(tx, attr);
   inode::store_times(tx, attr);
+  if (!is_dir(attr.mode)) return {};
+  // Who works in it may still go up: its key serves no more, and tells now which use of the parent's inode was meant.
+  inode::store_parent(tx, attr.ino, attr.parent, TRY(inode::load(tx.view(), attr.parent)).generation);
   return {};
 }
 

@@ -258,19 +258,28 @@ Result<void> Walk::enter(Ino ino, const dir::Entry& entry) {
 }
 
 // `..`. A directory cannot be removed while it has subdirectories, so the parent is what the pointer says as long as the
-// pointer says so.
+// pointer says so. A removed directory that is still open remembers its parent with the generation (stage_last_unlink).
 Result<void> Walk::go_up() {
   if (node_.ino == task_.root) return task_.mount_point.empty() ? Result<void>() : escape_up();
-  auto read_parent = [&](const journal::View& view) -> Result<u64> {
+  struct Up {
+    u64 parent, key;
+    bool removed;
+  };
+  auto read_up = [&](const journal::View& view) -> Result<Up> {
     if (load_at(view, node_.ino, layout::kInodeIdentity) != node_.identity) return Error(ESTALE);
-    if (load_at(view, node_.ino, layout::kInodeModeWord) >> 32 == 0) return Error(ENOENT); // removed
-    return load_at(view, node_.ino, layout::kInodeParent);
+    bool removed = load_at(view, node_.ino, layout::kInodeModeWord) >> 32 == 0;
+    return Up{load_at(view, node_.ino, layout::kInodeParent), load_at(view, node_.ino, layout::kInodeParentKey), removed};
   };
   shm::LockKey key = shm::inode_key(store_.segment, node_.ino);
-  u64 parent = TRY(journal::read_consistent(store_, key, read_parent));
-  if (parent == 0 || parent == raw(node_.ino)) return {}; // root of another tree
-  Result<Node> up = read_node(store_, Ino{parent});
-  if (TRY(journal::read_consistent(store_, key, read_parent)) != parent) return Error(ESTALE);
+  Up before = TRY(journal::read_consistent(store_, key, read_up));
+  if (before.parent == 0 || before.parent == raw(node_.ino)) return {}; // root of another tree
+  Result<Node> up = read_node(store_, Ino{before.parent});
+  if (PMEMFILE_UNLIKELY(before.removed)) {
+    if (!up.ok() || up.value().identity >> 16 != before.key) return Error(ENOENT);
+  } else {
+    Up after = TRY(journal::read_consistent(store_, key, read_up));
+    if (after.parent != before.parent || after.removed) return Error(ESTALE);
+  }
   TRY(up);
   if (!is_dir(up.value().mode)) return Error(kErrnoCorrupt);
   node_ = up.value();

@@ -85,7 +85,7 @@ static void add_component(char *path)
 	unsigned kind = rnd(60);
 	if (kind == 0)
 		strcat(path, ".");
-	else if (kind == 1)
+	else if (kind == 1 && as_root) /* elsewhere it leads out of the directory */
 		strcat(path, "..");
 	else if (kind == 2)
 		memset(path + strlen(path), 'n', 254 + rnd(3)); /* the path was all zeros */
@@ -373,9 +373,6 @@ static void do_symlink(void)
 	struct dir dir = pick_dir();
 	make_path(target);
 	if (rnd(6) == 0) { /* long ones lie in blocks of their own */
-		char tail[300];
-		strcpy(tail, target[0] == '/' ? "a" : target);
-		tail[280] = 0;
 		for (unsigned i = 0, n = rnd(400); i < n && strlen(target) < 4050; i++)
 			memmove(target + 2, target, strlen(target) + 1), memcpy(target, "./", 2);
 	}
