@@ -188,7 +188,7 @@ def libc_symbols():
 def check_calls(objects_of, banned=None):
     """objects_of: room -> object files. What hookable rooms leave undefined must be their own; while some rooms
     are not built, at least nothing out of `banned`."""
-    defined, undefined = set(rules.LINKER_SYMBOLS), []
+    defined, undefined = rules.LINKER_SYMBOLS | rules.COMPILER_SYMBOLS, []
     for room, objects in objects_of.items():
         for path in objects:
             for line in output_of("nm", "-P", path).split("\n"):

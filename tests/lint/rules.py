@@ -31,6 +31,8 @@ MAY_INCLUDE = {
 HOOKABLE = ["base", "pmem", "layout", "shm", "journal", "alloc", "inode", "dir", "data", "vfs", "api",
             "intercept", "preload"]
 LINKER_SYMBOLS = {"_GLOBAL_OFFSET_TABLE_", "_DYNAMIC", "__ehdr_start", "_end", "_etext", "__dso_handle"}
+# Pure functions of libgcc, linked in statically.
+COMPILER_SYMBOLS = {"__popcountdi2"}
 ALLOWED_CALLS = {
     # The C ABI: errno of the caller; get_dir_path and getcwd return malloc'ed memory.
     "api": {"__errno_location", "malloc", "free", "__tls_get_addr"},
