@@ -34,11 +34,10 @@ LINKER_SYMBOLS = {"_GLOBAL_OFFSET_TABLE_", "_DYNAMIC", "__ehdr_start", "_end", "
 # Pure functions of libgcc, linked in statically.
 COMPILER_SYMBOLS = {"__popcountdi2"}
 ALLOWED_CALLS = {
-    # The C ABI: errno of the caller; get_dir_path and getcwd return malloc'ed memory.
-    "api": {"__errno_location", "malloc", "free", "__tls_get_addr"},
-    # The product libcintercept starts at load time.
-    # What ld.so found out about the processor: a table, asked once at start.
-    "intercept": {"__tls_get_addr", "__x86_get_cpuid_feature_leaf"},
+    # The C ABI, which is called by programs, never from a hook: errno and its text, malloc'ed results, fork.
+    "api": {"__errno_location", "malloc", "free", "strerrordesc_np", "pthread_atfork", "__tls_get_addr"},
+    # Data of the dynamic linker, not calls: the list of loaded objects, the end of the stack.
+    "intercept": {"_r_debug", "__libc_stack_end", "__tls_get_addr"},
     "preload": {"__tls_get_addr"},
 }
 
