@@ -1,5 +1,6 @@
 #include "intercept/process_image.h"
 
+#include <sys/auxv.h>
 #include <sys/mman.h>
 
 // Data symbols of ld.so; absent in static programs.
@@ -35,10 +36,8 @@ const char* InitialStack::variable(std::string_view name) const {
 }
 
 u64 InitialStack::auxiliary(u64 type) const {
-  if (auxv == nullptr) return 0;
-  for (const Elf64_auxv_t* entry = auxv; entry->a_type != AT_NULL; ++entry)
-    if (entry->a_type == type) return entry->a_un.a_val;
-  return 0;
+  // Not by walking past the environment: whoever shortens that in place moves its end.
+  return getauxval(type);
 }
 
 bool LoadedObject::text_contains(u64 address) const {

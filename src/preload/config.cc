@@ -118,11 +118,13 @@ bool read_config(char** environment) {
 
 void remove_variable(char** environment, std::string_view name) {
   char** to = environment;
-  for (char** from = environment; *from != nullptr; ++from) {
+  char** from = environment;
+  for (; *from != nullptr; ++from) {
     const char* value;
     if (!take(std::string_view(*from, strlen(*from)), name, value)) *to++ = *from;
   }
-  *to = nullptr;
+  // Who looks for the auxiliary vector behind the environment finds an empty one, not garbage.
+  while (to != from) *to++ = nullptr;
 }
 
 } // namespace pmemfile::preload
