@@ -36,8 +36,9 @@ COMPILER_SYMBOLS = {"__popcountdi2"}
 ALLOWED_CALLS = {
     # The C ABI, which is called by programs, never from a hook: errno and its text, malloc'ed results, fork.
     "api": {"__errno_location", "malloc", "free", "strerrordesc_np", "pthread_atfork", "__tls_get_addr"},
-    # Data of the dynamic linker, not calls: the list of loaded objects, the end of the stack.
-    "intercept": {"_r_debug", "__libc_stack_end", "__tls_get_addr"},
+    # Data of the dynamic linker, not calls: the list of loaded objects, the end of the stack,
+    # and what it found out about the processor: a table, asked once at start.
+    "intercept": {"_r_debug", "__libc_stack_end", "__x86_get_cpuid_feature_leaf", "__tls_get_addr"},
     "preload": {"__tls_get_addr"},
 }
 
