@@ -12,6 +12,23 @@ bool Freer::may_clear(PoolOff word) {
   return true;
 }
 
+// One more than the index of the last word of [begin, end) that is not 0; `begin` if all are. Most of what a shrinking
+// looks at is empty, so this is a plain run over the lines: nothing of them is staged.
+u64 Freer::after_last(BlockNo node, u64 begin, u64 end) const {
+  const pmem::Medium& medium = tx_.store().medium;
+  PoolOff start = journal::block_offset(node);
+  while (end > begin) {
+    u64 line = (end - 1) / layout::kLineWords;
+    const u64* words = &medium.word(start + line * layout::kLineBytes);
+    u64 any = 0;
+    for (unsigned word = 0; word < layout::kLineWords; ++word) any |= load_relaxed(words[word]);
+    if (any != 0) break;
+    end = line * layout::kLineWords;
+  }
+  while (end > begin && load_relaxed(medium.word(start + layout::node_word(end - 1))) == 0) --end;
+  return max_of(begin, end);
+}
+
 Result<void> Freer::release_run() {
   if (run_.count == 0) return {};
   TRY(alloc::release_data(tx_, run_));
@@ -23,6 +40,7 @@ Result<void> Freer::release_run() {
 
 Result<bool> Freer::free_leaf_in_parts(BlockNo leaf, u64 first, u64 begin, u64 end) {
   bool all = true;
+  if (first != 0) end = after_last(leaf, begin, end);
   for (u64 index = end; index-- > begin;) {
     PoolOff word = first == 0 ? map_word_offset(attr_.ino, static_cast<unsigned>(index)) : node_word_offset(leaf, index);
     u64 pointer = view_.load(word);
@@ -75,6 +93,7 @@ Result<bool> Freer::free_children(BlockNo node, unsigned level, u64 first) {
   u64 span = kSpanOfLevel[level - 1];
   u64 begin = (max_of(low_, first) - first) / span;
   u64 end = min_of(div_up(high_ - first, span), layout::kPtrsPerNode);
+  end = after_last(node, begin, end);
   for (u64 index = end; index-- > begin;) {
     PoolOff word = node_word_offset(node, index);
     u64 pointer = view_.load(word);

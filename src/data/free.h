@@ -26,6 +26,7 @@ class Freer {
   Result<bool> free_whole_leaf(BlockNo leaf);
   Result<bool> free_direct();
   Result<void> release_run();
+  u64 after_last(BlockNo node, u64 begin, u64 end) const;
   bool may_clear(PoolOff word);
   void clear(PoolOff word) { tx_.store(word, 0); }
   bool covers(u64 first, u64 count) const { return low_ <= first && first + count <= high_; }

@@ -126,8 +126,8 @@ Result<void> Tx::exclude_overwriters(shm::LockKey key) {
   shm::Segment& v = store_.segment;
   fetch_or(v.stripe(key).lock, shm::kLockExcludesOverwriters);
   for (u32 i = 0; i < v.header->slot_count; ++i) {
-    if (i == slot_) continue;
-    wait_while_overwriting(v, i, key);
+    if (i != slot_ && PMEMFILE_UNLIKELY(load_acquire(v.slots[i].shared_plus_1) == raw(key) + 1))
+      wait_while_overwriting(v, i, key);
   }
   return {};
 }
