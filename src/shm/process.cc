@@ -24,6 +24,18 @@ bool set_token(int fd, u32 index, short type) {
 
 void close_fd(int fd) { raw_syscall(SYS_close, fd); }
 
+// Starts the next use of an entry whose token is held.
+ProcessRef begin_use(Process& entry, u32 index, i32 pid, ProcessState state) {
+  u32 generation = load_relaxed(entry.generation) + 1;
+  if (generation == 0) generation = 1;
+  store_relaxed(entry.pid, pid);
+  store_relaxed(entry.waits_for, u64{0});
+  // References made from the old generation are void before the entry is seen in use.
+  store_release(entry.generation, generation);
+  store_release(entry.state, static_cast<u32>(state));
+  return ProcessRef{index + 1, generation};
+}
+
 // Takes the entry if it is free and nobody holds its token.
 bool take_entry(Segment& v, u32 index, int token_fd, i32 pid, ProcessState state, ProcessRef* ref) {
   Process& entry = process_entry(v, index);
@@ -35,14 +47,7 @@ bool take_entry(Segment& v, u32 index, int token_fd, i32 pid, ProcessState state
   }
   // Counted before the entry is in use and uncounted after it is free: a kill between leaves it too high.
   fetch_add(process_table(v).occupied, u64{1});
-  u32 generation = load_relaxed(entry.generation) + 1;
-  if (generation == 0) generation = 1;
-  store_relaxed(entry.pid, pid);
-  store_relaxed(entry.waits_for, u64{0});
-  // References made from the old generation are void before the entry is seen in use.
-  store_release(entry.generation, generation);
-  store_release(entry.state, static_cast<u32>(state));
-  *ref = ProcessRef{index + 1, generation};
+  *ref = begin_use(entry, index, pid, state);
   return true;
 }
 
@@ -59,17 +64,26 @@ bool take_any_entry(Segment& v, int token_fd, i32 pid, ProcessState state, Proce
   return false;
 }
 
-// True if an entry came free.
-bool repair_dead_entries(Segment& v, RepairEntryFn repair, void* context) {
-  bool any = false;
+// Becomes the heir of a dead process: holds its token, empties its entry in its name, and goes on under a new generation.
+bool inherit_any_entry(Segment& v, int token_fd, i32 pid, ProcessState state, InheritFn inherit, void* context, ProcessRef* ref) {
   for (u32 index = 0; index < v.header->process_count; ++index) {
     Process& entry = process_entry(v, index);
-    ProcessRef ref{index + 1, load_acquire(entry.generation)};
-    if (load_acquire(entry.state) == static_cast<u32>(ProcessState::kFree) || process_alive(v, v.fd, ref)) continue;
-    repair(context, ref);
-    any = any || load_acquire(entry.state) == static_cast<u32>(ProcessState::kFree);
+    if (load_acquire(entry.state) == static_cast<u32>(ProcessState::kFree) || load_acquire(entry.claim) != 0) continue;
+    if (!set_token(token_fd, index, F_WRLCK)) continue;
+    // From here on the entry looks alive, so nobody new claims it; who has claimed it already keeps it.
+    if (load_acquire(entry.state) == static_cast<u32>(ProcessState::kFree) || load_acquire(entry.claim) != 0) {
+      set_token(token_fd, index, F_UNLCK);
+      continue;
+    }
+    store_release(entry.state, static_cast<u32>(ProcessState::kLive));
+    v.self = ProcessRef{index + 1, load_acquire(entry.generation)};
+    inherit(context);
+    v.self = ProcessRef{};
+    fetch_add(process_table(v).buried, u64{1});
+    *ref = begin_use(entry, index, pid, state);
+    return true;
   }
-  return any;
+  return false;
 }
 
 } // namespace
@@ -82,14 +96,12 @@ Result<int> reopen_segment(int segment_fd) {
   return static_cast<int>(fd);
 }
 
-Result<Registered> register_process(Segment& v, i32 pid, ProcessState state, RepairEntryFn repair, void* context) {
+Result<Registered> register_process(Segment& v, i32 pid, ProcessState state, InheritFn inherit, void* context) {
   int token_fd = TRY(reopen_segment(v.fd));
   Registered registered;
   registered.token_fd = token_fd;
   if (PMEMFILE_LIKELY(take_any_entry(v, token_fd, pid, state, &registered.ref))) return registered;
-  if (repair != nullptr && repair_dead_entries(v, repair, context) &&
-      take_any_entry(v, token_fd, pid, state, &registered.ref))
-    return registered;
+  if (inherit != nullptr && inherit_any_entry(v, token_fd, pid, state, inherit, context, &registered.ref)) return registered;
   close_fd(token_fd);
   return Error(ENFILE);
 }
@@ -108,7 +120,7 @@ bool process_alive(const Segment& v, int segment_fd, ProcessRef ref) {
   Process* entry = find_process(v, ref);
   if (entry == nullptr || load_acquire(entry->generation) != ref.generation) return false;
   u32 state = load_acquire(entry->state);
-  if (state == static_cast<u32>(ProcessState::kFree) || state == static_cast<u32>(ProcessState::kUnburied)) return false;
+  if (state == static_cast<u32>(ProcessState::kFree)) return false;
   struct flock lock = token_lock(ref.index_plus_1 - 1, F_WRLCK);
   long result = raw_syscall(SYS_fcntl, segment_fd, F_OFD_GETLK, as_arg(&lock));
   // A kernel that does not answer proves no death.

@@ -69,10 +69,11 @@ struct Registered {
   ProcessRef ref;
   int token_fd = -1; // keeps the process alive in the eyes of the others; close-on-exec
 };
-// Finds a free entry and takes it for a process with this pid. `repair` (may be null) is asked to empty entries of dead
-// processes when there is no free one. ENFILE: every entry is in use.
-using RepairEntryFn = void (*)(void* context, ProcessRef dead);
-Result<Registered> register_process(Segment& v, i32 pid, ProcessState state, RepairEntryFn repair, void* context);
+// Finds a free entry and takes it for a process with this pid. If there is none, one of a dead process: `inherit` (null: not
+// tried) is called with `v.self` being the dead one, to complete what it was doing and drop what it had. ENFILE: every
+// entry is in use.
+using InheritFn = void (*)(void* context);
+Result<Registered> register_process(Segment& v, i32 pid, ProcessState state, InheritFn inherit, void* context);
 
 // The process's own end: its handles have been dropped. Closes the token.
 void release_process(Segment& v, ProcessRef ref, int token_fd);

@@ -247,7 +247,7 @@ Result<void> set_lock(Task& task, OpenDescription& description, const Request& r
   bool posix = r.kind == FileLockKind::kPosix;
   for (;;) {
     Obstacle obstacle;
-    auto result = attempt(pool, description, r, &obstacle);
+    auto result = with_room(pool, [&] { return attempt(pool, description, r, &obstacle); });
     if (result.error() != EAGAIN) return result;
     if (!wait) {
       // The dead hold nothing: but only the kernel knows who is dead.

@@ -34,6 +34,15 @@ inline shm::OpenDescription* find_description(const Pool& pool, Description desc
   return found == nullptr || load_acquire(found->refs) == 0 ? nullptr : found;
 }
 
+// Runs `body`; if a table of V is full, clears it of what the dead have and runs it again.
+template <class Body>
+auto with_room(Pool& pool, Body&& body) {
+  auto result = body();
+  if (PMEMFILE_LIKELY(result.error() != ENFILE && result.error() != ENOLCK)) return result;
+  bury_all_dead(pool);
+  return body();
+}
+
 // A fresh description of the inode, referred to by the handle. ESTALE: the inode is not the one of `attr` any more.
 // EBUSY: the handle is in use. ENFILE: a table is full.
 Result<u32> make_description(Pool& pool, const inode::Attr& attr, u32 flags, u32 handle);

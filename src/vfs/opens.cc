@@ -263,7 +263,7 @@ Result<OpenResult> open_at(Task& task, At at, int flags, u32 mode, u32 handle) {
     } else {
       target = TRY(resolve_for_open(task, at, flags, mode & kPermissionBits));
     }
-    auto opened = open_found(task, target.attr, flags, target.created, handle);
+    auto opened = with_room(pool, [&] { return open_found(task, target.attr, flags, target.created, handle); });
     if (PMEMFILE_LIKELY(opened.error() != ESTALE)) return opened;
     if (at.path.empty()) return opened;
   }
@@ -273,7 +273,9 @@ Result<OpenResult> open_at(Task& task, At at, int flags, u32 mode, u32 handle) {
 Result<void> close_handle(Pool& pool, u32 handle) { return drop_handle(pool, open_tables(pool).self, handle); }
 
 Result<void> add_handle(Pool& pool, u32 new_handle, Description description) {
-  return make_reference(pool, open_tables(pool).self, new_handle, static_cast<u32>(description), false);
+  return with_room(pool, [&] {
+    return make_reference(pool, open_tables(pool).self, new_handle, static_cast<u32>(description), false);
+  });
 }
 
 DescriptionInfo info(const Pool& pool, Description description) {

@@ -193,11 +193,7 @@ Result<bool> bring_to_rest(void* context, Ino ino) {
 
 void repair_for_waiter(void* store, shm::ProcessRef dead) { repair_dead(*static_cast<Store*>(store), dead); }
 
-void empty_dead_entry(void* context, shm::ProcessRef dead) {
-  Store& store = *static_cast<Store*>(context);
-  repair_dead(store, dead);
-  bury_dead(store);
-}
+void empty_inherited_entry(void* context) { inherit_dead(*static_cast<Store*>(context)); }
 
 // What is private to this process beside the mappings.
 Result<void> prepare_store(Store& store) {
@@ -218,7 +214,7 @@ Result<void> join(Attach& a, bool fresh) {
   TRY(prepare_store(store));
   if (a.read_only) return PoolInternals::make_private_tables(pool);
   long pid = raw_syscall(SYS_getpid);
-  auto registered = shm::register_process(store.segment, static_cast<i32>(pid), shm::ProcessState::kLive, empty_dead_entry, &store);
+  auto registered = shm::register_process(store.segment, static_cast<i32>(pid), shm::ProcessState::kLive, empty_inherited_entry, &store);
   if (!registered.ok()) return a.fail(registered.error(), "too many processes are attached");
   store.segment.self = registered.value().ref;
   PoolInternals::set_token(pool, registered.value().token_fd);

@@ -164,17 +164,17 @@ Result<void> PoolInternals::make_private_tables(Pool& pool) {
 Result<Pool::ChildTicket> Pool::prepare_child() {
   // A reader's tables are private memory, which fork copies.
   if (private_tables_.base != nullptr) return ChildTicket{};
-  Segment& v = store_.segment;
   bury_dead(store_);
-  auto registered = TRY(shm::register_process(v, 0, ProcessState::kPrepared, nullptr, nullptr));
-  ChildTicket ticket{registered.ref, move_high(registered.token_fd)};
-  Copy copy{this, ticket.ref, 0};
-  shm::for_each_handle(v, v.self, copy_handle, &copy);
-  if (copy.error != 0) {
+  return with_room(*this, [&]() -> Result<ChildTicket> {
+    Segment& v = store_.segment;
+    auto registered = TRY(shm::register_process(v, 0, ProcessState::kPrepared, nullptr, nullptr));
+    ChildTicket ticket{registered.ref, move_high(registered.token_fd)};
+    Copy copy{this, ticket.ref, 0};
+    shm::for_each_handle(v, v.self, copy_handle, &copy);
+    if (copy.error == 0) return ticket;
     cancel_child(ticket);
     return Error(copy.error);
-  }
-  return ticket;
+  });
 }
 
 void Pool::cancel_child(const ChildTicket& ticket) {

@@ -130,6 +130,11 @@ void repair_own_threads(Pool& pool) {
   for (u64& word : self->pending) free_pending(pool, word, true);
 }
 
+void inherit_dead(Store& store) {
+  repair_own_threads(PoolInternals::of(store));
+  drop_all_handles(store);
+}
+
 void drop_all_handles(Store& store) {
   Pool& pool = PoolInternals::of(store);
   Segment& v = open_tables(pool);

@@ -28,6 +28,9 @@ void bury_dead(journal::Store& store);
 // For adopt: what the threads that exec killed left half done.
 void repair_own_threads(Pool& pool);
 
+// For shm::register_process, when every entry is taken: this process stands in for a dead one and empties its entry.
+void inherit_dead(journal::Store& store);
+
 // Drops every handle of this process.
 void drop_all_handles(journal::Store& store);
 

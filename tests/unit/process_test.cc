@@ -297,6 +297,55 @@ TEST(Adopted, DISABLED_ImageTakesOver) {
   EXPECT_EQ(vfs::Pool::adopt("nonsense", &failure).error(), EINVAL);
 }
 
+class TinyProcessTest : public ProcessTest {
+ protected:
+  TinyProcessTest() : ProcessTest(256 * 1024) {}
+};
+
+TEST_F(TinyProcessTest, EntriesOfTheDeadAreInheritedWhenThereAreNoOthers) {
+  // Every entry but this process's belongs to a dead process with an open file.
+  u64 count = v().header->process_count;
+  for (u64 i = 1; i < count; ++i) {
+    int token = -1;
+    pid_t pid = fork();
+    if (pid == 0) {
+      auto registered = shm::register_process(pool_->store().segment, getpid(), shm::ProcessState::kLive, nullptr, nullptr);
+      if (!registered.ok()) _exit(1);
+      token = registered.value().token_fd;
+      ::close(pool_->token_fd());
+      pool_->store().segment.self = registered.value().ref;
+      if (i < 100) (void)vfs::open_at(task_, at("f" + std::to_string(i % 3)), O_CREAT | O_RDWR, 0644, 3);
+      _exit(token < 0);
+    }
+    ASSERT_EQ(wait_for(pid), 0) << i;
+  }
+  ASSERT_EQ(census(v()).processes, count);
+  vfs::Pool* other = attach(path_);
+  ASSERT_NE(other, nullptr);
+  other->detach();
+  vfs::bury_all_dead(*pool_);
+  EXPECT_EQ(census(v()), only_me());
+}
+
+TEST_F(TinyProcessTest, FullTablesRefuseAndLoseNothing) {
+  std::vector<u32> handles;
+  Census before = census(v());
+  for (u32 i = 0;; ++i) {
+    int error = open_error("f", O_CREAT | O_RDWR, i);
+    if (error != 0) {
+      EXPECT_EQ(error, ENFILE);
+      break;
+    }
+    handles.push_back(i);
+    ASSERT_LT(i, 100000u);
+  }
+  EXPECT_GE(handles.size(), 1000u);
+  EXPECT_EQ(open_error("f", O_RDWR, 90000), ENFILE);
+  for (u32 handle : handles) EXPECT_EQ(close(handle), 0);
+  before.handles_pages = census(v()).handles_pages;
+  EXPECT_EQ(census(v()), before);
+}
+
 // ---- Storms -----------------------------------------------------------------------------------------------------------
 
 class StormTest : public ProcessTest {
