@@ -19,29 +19,30 @@ Result<u64> read(journal::Store& store, Ino ino, u64 offset, const IoVec* vector
 
 struct WriteFlags {
   bool append = false;     // at the end, whatever `offset` says
-  bool atomic = false;     // data=atomic: overwrites go to new blocks
+  bool atomic = false;     // data=atomic: overwrites go to new blocks; not for a mapped file, whose blocks must not move
 };
 struct Written {
   u64 bytes = 0;
   u64 offset = 0; // where it began (append)
 };
 // Durable on return (on media that can). In-place overwrites of mapped blocks take no lock that excludes other
-// overwriters; everything else takes the inode's stripe. mtime and ctime advance. ENOSPC and EFBIG only if
-// nothing was written.
+// overwriters; everything else takes the inode's stripe and is committed in chunks (README.md). mtime and ctime
+// advance. ENOSPC and EFBIG only if nothing was written. Not from inside a Tx.
 Result<Written> write(journal::Store& store, Ino ino, u64 offset, const IoVec* vectors, u32 count, WriteFlags flags);
 
 // Sets the size. Shrinking frees in bounded steps; `pinned` (mapped somewhere) zeroes and keeps the blocks instead.
 Result<void> truncate(journal::Store& store, Ino ino, u64 size, bool pinned);
 // Continues an interrupted shrinking (kFlagTruncating). Idempotent.
 Result<void> finish_truncate(journal::Store& store, Ino ino);
-// Frees everything that a file owns; for an inode without links and users; restartable.
+// Frees the data blocks and nodes of a file (not its extended attributes); for an inode without links and users;
+// restartable.
 Result<void> free_contents(journal::Store& store, Ino ino);
 // Stages the release of everything together with the caller's removal of the inode: fails with kRecordFull before
 // staging anything if the file owns too much for one record.
 Result<void> release_contents(journal::Tx& tx, const inode::Attr& attr);
 
 // Linux's fallocate(2) modes on a regular file: 0, KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE, COLLAPSE_RANGE, INSERT_RANGE,
-// UNSHARE_RANGE; EOPNOTSUPP otherwise.
+// UNSHARE_RANGE; EOPNOTSUPP otherwise, and for COLLAPSE and INSERT of a mapped or a very large fragmented file.
 Result<void> fallocate(journal::Store& store, Ino ino, int mode, u64 offset, u64 bytes, bool pinned);
 
 // SEEK_DATA and SEEK_HOLE. ENXIO beyond the end.
@@ -55,8 +56,8 @@ struct Run {
   bool unwritten = false;
 };
 Result<u32> runs(journal::Store& store, Ino ino, u64 first_block, u64 block_count, Run* out, u32 capacity);
-// Allocates and zeroes every block of the range and clears "unwritten", so that it can be mapped writable.
-// Never changes the size.
+// Allocates and zeroes every block of the range and clears "unwritten", so that it can be mapped writable, and zeroes the
+// last block behind the end of the file. Never changes the size.
 Result<void> materialize(journal::Store& store, Ino ino, u64 offset, u64 bytes);
 
 } // namespace pmemfile::data

@@ -50,7 +50,6 @@ class MapEdit {
   // How many pointers from `first` on may be set; 0: kEditFull.
   u64 room(u64 first);
   // Notes that file blocks [first, first + count) shall have consecutive pointers from `pointer` on. Within room().
-  // A leaf that is not there yet must have been made by take().
   Result<void> set(u64 first, u64 count, u64 pointer);
   // After all takes: frees data blocks that the file had before.
   bool may_release(BlockNo first, u64 count) { return lines_.add(first, count); }
