@@ -1,0 +1,276 @@
+// Names: what the comparison with the kernel (tests/posix) cannot see: ways out of the pool, several threads and
+// processes on the same names, that every block comes back, a full pool.
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <cstring>
+#include <thread>
+#include <vector>
+
+#include "opens_pool.h"
+#include "vfs/names.h"
+#include "vfs/walk.h"
+
+namespace pmemfile::test {
+namespace {
+
+class NamesTest : public OpensTest {
+ protected:
+  explicit NamesTest(u64 bytes = 16 << 20) : OpensTest(bytes) {
+    task_.umask = 0;
+  }
+  int mkdir(const std::string& path) { return vfs::mkdir_at(task_, at(path), 0755).error(); }
+  int rmdir(const std::string& path) { return vfs::rmdir_at(task_, at(path)).error(); }
+  int symlink(const std::string& target, const std::string& path) { return vfs::symlink_at(task_, target, at(path)).error(); }
+  int make(const std::string& path) { return vfs::mknod_at(task_, at(path), 0100644, 0).error(); }
+  int rename(const std::string& from, const std::string& to, unsigned flags = 0) {
+    return vfs::rename_at(task_, at(from), at(to), flags).error();
+  }
+  Result<inode::Attr> find(const std::string& path) { return vfs::resolve(task_, at(path), vfs::Follow::kYes); }
+  int error_of(const std::string& path) { return find(path).error(); }
+
+  // Walks with a mount point; the kernel path that it leaves by, "" if it stays.
+  std::string way_out(const std::string& path, int* error = nullptr) {
+    char escape[4096];
+    task_.mount_point = "/mnt/pool";
+    task_.escape = escape;
+    auto result = vfs::resolve(task_, at(path), vfs::Follow::kYes);
+    task_.mount_point = {};
+    if (error != nullptr) *error = result.error();
+    return result.error() == vfs::kEscaped ? std::string(escape, task_.escape_length) : "";
+  }
+};
+
+TEST_F(NamesTest, dot_dot_above_the_root_stays_without_a_mount_point) {
+  ASSERT_EQ(mkdir("a"), 0);
+  EXPECT_EQ(raw(find("/../../a/..").value().ino), raw(root_));
+}
+
+TEST_F(NamesTest, dot_dot_above_the_root_of_a_mount_leaves_with_the_rest_of_the_path) {
+  ASSERT_EQ(mkdir("a"), 0);
+  EXPECT_EQ(way_out(".."), "/mnt");
+  EXPECT_EQ(way_out("a/../../x//y/"), "/mnt/x//y/");
+  EXPECT_EQ(way_out("a/.."), "");
+}
+
+TEST_F(NamesTest, absolute_symlink_under_the_mount_point_stays_inside) {
+  ASSERT_EQ(mkdir("d"), 0);
+  ASSERT_EQ(make("d/f"), 0);
+  ASSERT_EQ(symlink("/mnt/pool/d/f", "in"), 0);
+  ASSERT_EQ(symlink("//mnt//pool", "top"), 0);
+  ASSERT_EQ(symlink("/mnt/pool2/d", "out"), 0);
+  int error = 0;
+  EXPECT_EQ(way_out("in", &error), "");
+  EXPECT_EQ(error, 0);
+  EXPECT_EQ(way_out("top/d/f", &error), "");
+  EXPECT_EQ(error, 0);
+  EXPECT_EQ(way_out("out/f"), "/mnt/pool2/d/f");
+}
+
+TEST_F(NamesTest, rest_of_nested_symlinks_is_rebuilt_when_one_of_them_leaves) {
+  ASSERT_EQ(symlink("/etc/", "out"), 0);
+  ASSERT_EQ(symlink("out/one", "second"), 0);
+  ASSERT_EQ(symlink("second/two/", "third"), 0);
+  EXPECT_EQ(way_out("third/three"), "/etc/one/two/three");
+}
+
+TEST_F(NamesTest, long_targets_are_followed_from_their_block) {
+  std::string target;
+  while (target.size() < 4000) target += "./";
+  ASSERT_EQ(make("f"), 0);
+  ASSERT_EQ(symlink(target + "f", "long"), 0);
+  EXPECT_EQ(error_of("long"), 0);
+  std::string text(5000, 0);
+  auto size = vfs::readlink_at(task_, at("long"), false, text.data(), text.size());
+  ASSERT_TRUE(size.ok());
+  text.resize(size.value());
+  EXPECT_EQ(text, target + "f");
+}
+
+TEST_F(NamesTest, forty_symlinks_are_followed_and_no_more) {
+  ASSERT_EQ(make("l0"), 0);
+  for (int i = 1; i <= 41; ++i) ASSERT_EQ(symlink("l" + std::to_string(i - 1), "l" + std::to_string(i)), 0);
+  EXPECT_EQ(error_of("l40"), 0);
+  EXPECT_EQ(error_of("l41"), ELOOP);
+}
+
+TEST_F(NamesTest, everything_comes_back_when_the_names_are_gone) {
+  u64 before = free_blocks();
+  for (int round = 0; round < 2; ++round) {
+    for (int i = 0; i < 2000; ++i) {
+      std::string name = std::to_string(i);
+      ASSERT_EQ(i % 3 == 0 ? mkdir(name) : i % 3 == 1 ? make(name) : symlink(std::string(1 + i % 3000, 'x'), name), 0) << i;
+      if (i % 7 == 0 && i % 3 != 2) { ASSERT_EQ(vfs::setxattr_at(task_, at(name), vfs::Follow::kNo, false, "user.a", "value", 5, 0).error(), 0); }
+    }
+    for (int i = 0; i < 2000; ++i) ASSERT_EQ(i % 3 == 0 ? rmdir(std::to_string(i)) : unlink_path(std::to_string(i)), 0) << i;
+  }
+  ASSERT_TRUE(dir::shrink(pool_->store(), root_).ok());
+  // Inodes of the block that is allocated from stay formatted for the next ones.
+  EXPECT_GE(free_blocks() + 2, before);
+}
+
+TEST_F(NamesTest, removed_open_file_keeps_its_blocks_until_the_close) {
+  u64 before = free_blocks();
+  auto file = open("f", O_CREAT | O_RDWR, vfs::kFirstPrivateHandle);
+  write(file, std::string(400000, 'x'));
+  ASSERT_EQ(unlink_path("f"), 0);
+  EXPECT_EQ(read(file, 10, 399995), "xxxxx");
+  EXPECT_LT(free_blocks() + 90, before);
+  close(vfs::kFirstPrivateHandle);
+  EXPECT_GE(free_blocks() + 2, before);
+}
+
+TEST_F(NamesTest, unnamed_file_gets_a_name_once_and_an_unlinked_one_does_not) {
+  auto opened = vfs::open_at(task_, at("."), O_TMPFILE | O_RDWR, 0600, vfs::kFirstPrivateHandle);
+  ASSERT_TRUE(opened.ok()) << opened.error();
+  vfs::At itself{opened.value().ino, {}};
+  EXPECT_EQ(vfs::link_at(task_, itself, at("named"), vfs::Follow::kYes, true).error(), 0);
+  EXPECT_EQ(find("named").value().nlink, 1u);
+  ASSERT_EQ(unlink_path("named"), 0);
+  EXPECT_EQ(vfs::link_at(task_, itself, at("again"), vfs::Follow::kYes, true).error(), ENOENT);
+  close(vfs::kFirstPrivateHandle);
+}
+
+TEST_F(NamesTest, cached_path_is_not_used_after_its_directory_moved_or_lost_its_permission) {
+  ASSERT_EQ(mkdir("a"), 0);
+  ASSERT_EQ(mkdir("a/b"), 0);
+  ASSERT_EQ(make("a/b/f"), 0);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(error_of("a/b/f"), 0);
+  ASSERT_EQ(rename("a/b", "c"), 0);
+  EXPECT_EQ(error_of("a/b/f"), ENOENT);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(error_of("c/f"), 0);
+  credentials_.fsuid = credentials_.uid = credentials_.euid = 77;
+  credentials_.capabilities = 0;
+  EXPECT_EQ(error_of("c/f"), 0);
+  credentials_.capabilities = ~u64{0};
+  ASSERT_EQ(vfs::chmod_at(task_, at("c"), vfs::Follow::kYes, false, 0700).error(), 0);
+  EXPECT_EQ(error_of("c/f"), 0);
+  credentials_.capabilities = 0;
+  EXPECT_EQ(error_of("c/f"), EACCES);
+  EXPECT_EQ(error_of("c/f"), EACCES);
+}
+
+// ---- Several at once ------------------------------------------------------------------------------------------------
+
+// Each thread moves directories of its own up and down in a shared tree while others walk it.
+TEST_F(NamesTest, directories_that_move_never_form_a_cycle) {
+  for (const char* name : {"a", "a/b", "a/b/c", "d", "d/e"}) ASSERT_EQ(mkdir(name), 0);
+  std::vector<std::thread> threads;
+  for (unsigned t = 0; t < 4; ++t)
+    threads.emplace_back([this, t] {
+      std::mt19937_64 random(seed() + t);
+      vfs::Task task = task_;
+      static const char* const kPaths[] = {"a", "b", "c", "d", "e", "a/b", "a/c", "b/c", "b/a", "d/e", "e/a", "a/e", "c/b", "d/a", "a/d", "e/d", "b/d"};
+      for (int i = 0; i < 3000; ++i) {
+        auto pick = [&] { return vfs::At{root_, kPaths[random() % std::size(kPaths)]}; };
+        vfs::At from = pick(), to = pick();
+        int error = vfs::rename_at(task, from, to, random() % 4 == 0 ? 2 : 1).error();
+        ASSERT_TRUE(error == 0 || error == ENOENT || error == EEXIST || error == EINVAL || error == ENOTEMPTY) << error;
+      }
+    });
+  for (auto& thread : threads) thread.join();
+  // All five are still there, each reached exactly once.
+  unsigned seen = 0;
+  std::vector<Ino> left{root_};
+  while (!left.empty() && seen < 100) {
+    Ino dir = left.back();
+    left.pop_back();
+    auto add = [](void* context, const dir::Listed& entry) {
+      static_cast<std::vector<Ino>*>(context)->push_back(entry.ino);
+      return true;
+    };
+    std::vector<Ino> found;
+    ASSERT_TRUE(dir::list(pool_->store(), dir, 0, add, &found).ok());
+    for (Ino ino : found) {
+      EXPECT_EQ(raw(inode::read(pool_->store(), ino).value().parent), raw(dir));
+      left.push_back(ino);
+    }
+    EXPECT_EQ(inode::read(pool_->store(), dir).value().nlink, 2 + found.size());
+    seen += static_cast<unsigned>(found.size());
+  }
+  EXPECT_EQ(seen, 5u);
+}
+
+// Processes make, rename, link, remove and look up the same few names: nothing but the expected errors, and afterwards
+// link counts fit and everything can be removed.
+TEST_F(NamesTest, processes_fight_over_the_same_names) {
+  ASSERT_EQ(mkdir("d"), 0);
+  u64 before = free_blocks();
+  constexpr int kChildren = 3;
+  for (int child = 0; child < kChildren; ++child) {
+    auto ticket = pool_->prepare_child();
+    ASSERT_TRUE(ticket.ok());
+    pid_t pid = fork();
+    if (pid == 0) {
+      pool_->become_child(ticket.value());
+      std::mt19937_64 random(seed() + static_cast<u64>(child));
+      auto pick = [&] { return "d/" + std::to_string(random() % 6); };
+      for (int i = 0; i < 4000; ++i) {
+        int error = 0;
+        switch (random() % 8) {
+          case 0: error = make(pick()); break;
+          case 1: error = mkdir(pick()); break;
+          case 2: error = rename(pick(), pick()); break;
+          case 3: error = vfs::link_at(task_, at(pick()), at(pick()), vfs::Follow::kNo, false).error(); break;
+          case 4: error = unlink_path(pick()); break;
+          case 5: error = rmdir(pick()); break;
+          case 6: error = symlink("target", pick()); break;
+          default: error = error_of(pick()); break;
+        }
+        if (error != 0 && error != ENOENT && error != EEXIST && error != ENOTDIR && error != EISDIR && error != EPERM && error != ENOTEMPTY) {
+          std::fprintf(stderr, "step %d: errno %d\n", i, error);
+          _exit(1);
+        }
+      }
+      pool_->detach();
+      _exit(0);
+    }
+    pool_->parent_after_fork(ticket.value());
+  }
+  for (int child = 0; child < kChildren; ++child) {
+    int status = 0;
+    wait(&status);
+    EXPECT_EQ(status, 0);
+  }
+  for (int i = 0; i < 6; ++i) {
+    std::string name = "d/" + std::to_string(i);
+    int error = unlink_path(name);
+    if (error == EISDIR) error = rmdir(name);
+    EXPECT_TRUE(error == 0 || error == ENOENT) << error;
+  }
+  EXPECT_EQ(find("d").value().nlink, 2u);
+  EXPECT_EQ(rmdir("d"), 0);
+  EXPECT_GE(free_blocks() + kChildren + 2, before);
+}
+
+// ---- A full pool --------------------------------------------------------------------------------------------------------
+
+class SmallNamesTest : public NamesTest {
+ protected:
+  SmallNamesTest() : NamesTest(256 << 10) {}
+};
+
+TEST_F(SmallNamesTest, full_pool_refuses_and_loses_nothing) {
+  int made = 0, error = 0;
+  while ((error = mkdir("dir" + std::to_string(made))) == 0) {
+    if (make("dir" + std::to_string(made) + "/file") != 0) {
+      ++made;
+      break;
+    }
+    ++made;
+    ASSERT_LT(made, 10000);
+  }
+  ASSERT_GT(made, 5);
+  for (int i = 0; i < made - 1; ++i) ASSERT_EQ(error_of("dir" + std::to_string(i) + "/file"), 0) << i;
+  // Removing needs no room.
+  for (int i = 0; i < made; ++i) {
+    std::string name = "dir" + std::to_string(i);
+    error = unlink_path(name + "/file");
+    ASSERT_TRUE(error == 0 || error == ENOENT) << error;
+    ASSERT_EQ(rmdir(name), 0) << i;
+  }
+  EXPECT_EQ(mkdir("again"), 0);
+}
+
+} // namespace
+} // namespace pmemfile::test
