@@ -345,6 +345,51 @@ TEST(Data, OverwritersReadersAndTruncationShareAFile) {
   EXPECT_EQ(pool.attr(ino).blocks, count_blocks(store, ino));
 }
 
+// ---- Damage -------------------------------------------------------------------------------------------------------
+
+// Map words of any value, with valid checksums: nodes that point to themselves, to other files, out of the pool.
+TEST(Data, AnswersOnAMapOfGarbage) {
+  std::mt19937_64 random(seed());
+  for (unsigned round = 0; round < 60; ++round) {
+    TestPool pool(2 << 20);
+    Store& store = pool.store();
+    Ino ino = pool.create(), other = pool.create();
+    ASSERT_EQ(write_file(store, other, 0, std::string(30 * kBlock, 'o')).error(), 0);
+    ASSERT_EQ(write_file(store, ino, 0, std::string(30 * kBlock, 'x')).error(), 0);
+    ASSERT_EQ(write_file(store, ino, data::tree_first(2) * kBlock, "x").error(), 0);
+    journal::View view(store);
+    u64 leaf = view.load(data::root_offset(ino, 1)), root = view.load(data::root_offset(ino, 2));
+    const u64 values[] = {0, leaf, root, view.load(data::root_offset(other, 1)), random() % 600, random(), 1,
+                          layout::kPtrUnwritten | leaf, layout::kBlockNoMask};
+    auto any = [&] { return values[random() % std::size(values)]; };
+    ASSERT_EQ(journal::run_tx(store, Opcode::kNone, [&](Tx& tx) -> Result<void> {
+      TRY(tx.lock(shm::inode_key(store.segment, ino)));
+      for (unsigned word = 0; word < layout::kMapWords; ++word)
+        if (random() % 2 == 0) tx.store(data::map_word_offset(ino, word), any());
+      for (unsigned i = 0; i < 8; ++i)
+        tx.store(data::node_word_offset(BlockNo{random() % 2 == 0 ? leaf : root}, random() % layout::kPtrsPerNode), any());
+      return tx.commit();
+    }).error(), 0);
+    for (unsigned step = 0; step < 12; ++step) {
+      u64 offset = random() % 2 == 0 ? random() % (40 * kBlock) : random() % layout::kMaxFileBytes;
+      std::string bytes(random() % (20 * kBlock) + 1, 'n');
+      data::IoVec vector{bytes.data(), bytes.size()};
+      switch (random() % 8) {
+        case 0: (void)data::read(store, ino, offset, &vector, 1); break;
+        case 1: (void)data::write(store, ino, offset, &vector, 1, {.atomic = random() % 2 == 0}); break;
+        case 2: (void)data::truncate(store, ino, offset, random() % 2 == 0); break;
+        case 3: (void)data::seek_data(store, ino, random() % (40 * kBlock)); break;
+        case 4: (void)data::fallocate(store, ino, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, bytes.size(), false); break;
+        case 5: (void)data::fallocate(store, ino, FALLOC_FL_COLLAPSE_RANGE, 0, kBlock, false); break;
+        case 6: (void)data::materialize(store, ino, random() % (40 * kBlock), bytes.size()); break;
+        default: (void)data::fallocate(store, ino, 0, random() % (40 * kBlock), bytes.size(), false); break;
+      }
+    }
+    (void)data::finish_truncate(store, ino);
+    (void)data::free_contents(store, ino);
+  }
+}
+
 // ---- Costs --------------------------------------------------------------------------------------------------------
 
 TEST(Data, OverwriteHasOneFenceAndAppendTwo) {
