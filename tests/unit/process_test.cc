@@ -217,6 +217,20 @@ TEST_F(ProcessTest, WaitingEndsWhenInterrupted) {
   kill_child(holder);
 }
 
+// Not a limit, a figure for who looks at the output.
+TEST_F(ProcessTest, CostOfPreparingAChild) {
+  for (u32 i = 0; i < 5; ++i) open("f", O_CREAT | O_RDWR, i);
+  constexpr int kRounds = 5000;
+  auto start = std::chrono::steady_clock::now();
+  for (int i = 0; i < kRounds; ++i) {
+    auto ticket = pool_->prepare_child();
+    ASSERT_TRUE(ticket.ok());
+    pool_->cancel_child(ticket.value());
+  }
+  auto us = std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count() / kRounds;
+  std::printf("prepare_child + cancel_child with 5 descriptors %.1f us\n", us);
+}
+
 // posix_spawn and vfork: the child runs in the parent's memory.
 struct Spawned {
   ProcessTest* test;
