@@ -18,9 +18,6 @@ InitialStack initial_stack() {
   stack.argc = static_cast<int>(words[0]);
   stack.argv = reinterpret_cast<char**>(words + 1);
   stack.environment = stack.argv + stack.argc + 1;
-  char** end = stack.environment;
-  while (*end != nullptr) ++end;
-  stack.auxv = reinterpret_cast<const Elf64_auxv_t*>(end + 1);
   return stack;
 }
 

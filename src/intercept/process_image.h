@@ -1,5 +1,5 @@
 // What the kernel and the dynamic linker left in memory: auxiliary vector,
-// initial environment, loaded objects. Read in place, without libc calls.
+// initial environment, loaded objects. Read in place.
 //
 // Thread rule: call while the process has one thread (the link map is not
 // locked). Usable inside a hook otherwise; no state.
@@ -19,7 +19,6 @@ struct InitialStack {
   int argc = 0;
   char** argv = nullptr;
   char** environment = nullptr;
-  const Elf64_auxv_t* auxv = nullptr;
 
   // Nothing, if there is no such variable or entry.
   const char* variable(std::string_view name) const;
