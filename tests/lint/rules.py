@@ -37,8 +37,8 @@ ALLOWED_CALLS = {
     # The C ABI, which is called by programs, never from a hook: errno and its text, malloc'ed results, fork.
     "api": {"__errno_location", "malloc", "free", "strerrordesc_np", "pthread_atfork", "__tls_get_addr"},
     # Data of the dynamic linker, not calls: the list of loaded objects, the end of the stack,
-    # and what it found out about the processor: a table, asked once at start.
-    "intercept": {"_r_debug", "__libc_stack_end", "__x86_get_cpuid_feature_leaf", "__tls_get_addr"},
+    # what it found out about the processor and the auxiliary vector: tables, asked at start.
+    "intercept": {"_r_debug", "__libc_stack_end", "__x86_get_cpuid_feature_leaf", "getauxval", "__tls_get_addr"},
     "preload": {"__tls_get_addr"},
 }
 
