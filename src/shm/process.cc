@@ -17,9 +17,15 @@ struct flock token_lock(u32 index, short type) {
   return lock;
 }
 
-bool set_token(int fd, u32 index, short type) {
+// An open file description of V that holds tokens; or, classic, V's own descriptor, whose locks belong to the process.
+struct TokenFile {
+  int fd;
+  bool classic;
+};
+
+bool set_token(TokenFile file, u32 index, short type) {
   struct flock lock = token_lock(index, type);
-  return raw_syscall(SYS_fcntl, fd, F_OFD_SETLK, as_arg(&lock)) == 0;
+  return raw_syscall(SYS_fcntl, file.fd, file.classic ? F_SETLK : F_OFD_SETLK, as_arg(&lock)) == 0;
 }
 
 void close_fd(int fd) { raw_syscall(SYS_close, fd); }
@@ -37,27 +43,30 @@ ProcessRef begin_use(Process& entry, u32 index, i32 pid, ProcessState state) {
 }
 
 // Takes the entry if it is free and nobody holds its token.
-bool take_entry(Segment& v, u32 index, int token_fd, i32 pid, ProcessState state, ProcessRef* ref) {
+bool take_entry(Segment& v, u32 index, TokenFile token, i32 pid, ProcessState state, ProcessRef* ref) {
   Process& entry = process_entry(v, index);
   if (load_acquire(entry.state) != static_cast<u32>(ProcessState::kFree) || load_acquire(entry.claim) != 0) return false;
-  if (!set_token(token_fd, index, F_WRLCK)) return false;
-  if (load_acquire(entry.state) != static_cast<u32>(ProcessState::kFree)) {
-    set_token(token_fd, index, F_UNLCK);
-    return false;
-  }
+  if (!set_token(token, index, F_WRLCK)) return false;
+  // Classic locks do not exclude the threads of one process: this does.
+  u32 expected = static_cast<u32>(ProcessState::kFree);
   // Counted before the entry is in use and uncounted after it is free: a kill between leaves it too high.
   fetch_add(process_table(v).occupied, u64{1});
+  if (!compare_exchange(entry.state, expected, static_cast<u32>(state))) {
+    fetch_add(process_table(v).occupied, ~u64{0});
+    if (!token.classic) set_token(token, index, F_UNLCK);
+    return false;
+  }
   *ref = begin_use(entry, index, pid, state);
   return true;
 }
 
-bool take_any_entry(Segment& v, int token_fd, i32 pid, ProcessState state, ProcessRef* ref) {
+bool take_any_entry(Segment& v, TokenFile token, i32 pid, ProcessState state, ProcessRef* ref) {
   ProcessTable& table = process_table(v);
   u64 count = v.header->process_count;
   u64 start = load_relaxed(table.hint) % count;
   for (u64 i = 0; i < count; ++i) {
     u32 index = static_cast<u32>((start + i) % count);
-    if (!take_entry(v, index, token_fd, pid, state, ref)) continue;
+    if (!take_entry(v, index, token, pid, state, ref)) continue;
     store_relaxed(table.hint, u64{index} + 1);
     return true;
   }
@@ -65,14 +74,14 @@ bool take_any_entry(Segment& v, int token_fd, i32 pid, ProcessState state, Proce
 }
 
 // Becomes the heir of a dead process: holds its token, empties its entry in its name, and goes on under a new generation.
-bool inherit_any_entry(Segment& v, int token_fd, i32 pid, ProcessState state, InheritFn inherit, void* context, ProcessRef* ref) {
+bool inherit_any_entry(Segment& v, TokenFile token, i32 pid, ProcessState state, InheritFn inherit, void* context, ProcessRef* ref) {
   for (u32 index = 0; index < v.header->process_count; ++index) {
     Process& entry = process_entry(v, index);
     if (load_acquire(entry.state) == static_cast<u32>(ProcessState::kFree) || load_acquire(entry.claim) != 0) continue;
-    if (!set_token(token_fd, index, F_WRLCK)) continue;
+    if (!set_token(token, index, F_WRLCK)) continue;
     // From here on the entry looks alive, so nobody new claims it; who has claimed it already keeps it.
     if (load_acquire(entry.state) == static_cast<u32>(ProcessState::kFree) || load_acquire(entry.claim) != 0) {
-      set_token(token_fd, index, F_UNLCK);
+      set_token(token, index, F_UNLCK);
       continue;
     }
     store_release(entry.state, static_cast<u32>(ProcessState::kLive));
@@ -97,13 +106,37 @@ Result<int> reopen_segment(int segment_fd) {
 }
 
 Result<Registered> register_process(Segment& v, i32 pid, ProcessState state, InheritFn inherit, void* context) {
-  int token_fd = TRY(reopen_segment(v.fd));
   Registered registered;
-  registered.token_fd = token_fd;
-  if (PMEMFILE_LIKELY(take_any_entry(v, token_fd, pid, state, &registered.ref))) return registered;
-  if (inherit != nullptr && inherit_any_entry(v, token_fd, pid, state, inherit, context, &registered.ref)) return registered;
-  close_fd(token_fd);
-  return Error(ENFILE);
+  auto reopened = reopen_segment(v.fd);
+  if (reopened.ok()) {
+    registered.token_fd = reopened.value();
+    TokenFile token{registered.token_fd, false};
+    if (PMEMFILE_LIKELY(take_any_entry(v, token, pid, state, &registered.ref))) return registered;
+    if (inherit != nullptr && inherit_any_entry(v, token, pid, state, inherit, context, &registered.ref)) return registered;
+    close_fd(registered.token_fd);
+    return Error(ENFILE);
+  }
+  // Rights were lost since attach (setuid, chroot): the child takes a lock of its own once it runs.
+  if (state != ProcessState::kPrepared || reopened.error() == EMFILE || reopened.error() == ENFILE) return Error(reopened.error());
+  if (!take_any_entry(v, TokenFile{v.fd, true}, pid, state, &registered.ref)) return Error(ENFILE);
+  registered.token_fd = kClassicToken;
+  // Between the parent's lock and the child's nobody must take the entry for a dead one's.
+  fetch_add(process_table(v).claims, u64{1});
+  store_release(find_process(v, registered.ref)->claim, pack(v.self));
+  return registered;
+}
+
+void give_classic_token(const Segment& v, ProcessRef child) { set_token(TokenFile{v.fd, true}, child.index_plus_1 - 1, F_UNLCK); }
+
+bool take_classic_token(Segment& v, ProcessRef self) {
+  struct flock lock = token_lock(self.index_plus_1 - 1, F_WRLCK);
+  long result;
+  do result = raw_syscall(SYS_fcntl, v.fd, F_SETLKW, as_arg(&lock));
+  while (result == -EINTR);
+  Process* entry = find_process(v, self);
+  if (entry == nullptr || result != 0) return false;
+  if (exchange(entry->claim, u64{0}) != 0) fetch_add(process_table(v).claims, ~u64{0});
+  return load_acquire(entry->generation) == self.generation && load_acquire(entry->state) != static_cast<u32>(ProcessState::kFree);
 }
 
 void release_process(Segment& v, ProcessRef ref, int token_fd) {
@@ -112,8 +145,12 @@ void release_process(Segment& v, ProcessRef ref, int token_fd) {
     store_release(entry->state, static_cast<u32>(ProcessState::kFree));
     fetch_add(process_table(v).occupied, ~u64{0});
     store_relaxed(process_table(v).hint, u64{ref.index_plus_1} - 1);
+    if (token_fd == kClassicToken) {
+      if (exchange(entry->claim, u64{0}) != 0) fetch_add(process_table(v).claims, ~u64{0});
+      give_classic_token(v, ref);
+    }
   }
-  close_fd(token_fd);
+  if (token_fd >= 0) close_fd(token_fd);
 }
 
 bool process_alive(const Segment& v, int segment_fd, ProcessRef ref) {

@@ -65,6 +65,10 @@ inline Process* find_process(const Segment& v, ProcessRef ref) {
 // removed or lies in another mount namespace by now is still the same one.
 Result<int> reopen_segment(int segment_fd);
 
+// Instead of a token's descriptor: after rights were lost no new description of V can be had, so the process holds a classic
+// POSIX lock, which goes when it closes any descriptor of V: it never does while it lives.
+inline constexpr int kClassicToken = -2;
+
 struct Registered {
   ProcessRef ref;
   int token_fd = -1; // keeps the process alive in the eyes of the others; close-on-exec
@@ -74,6 +78,11 @@ struct Registered {
 // entry is in use.
 using InheritFn = void (*)(void* context);
 Result<Registered> register_process(Segment& v, i32 pid, ProcessState state, InheritFn inherit, void* context);
+
+// A prepared child's classic token: given up by the parent, taken by the child (which waits for that). False: somebody took
+// the child for dead, because its parent was killed in between; its descriptors are lost.
+void give_classic_token(const Segment& v, ProcessRef child);
+bool take_classic_token(Segment& v, ProcessRef self);
 
 // The process's own end: its handles have been dropped. Closes the token.
 void release_process(Segment& v, ProcessRef ref, int token_fd);

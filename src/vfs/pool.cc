@@ -314,7 +314,7 @@ Result<Pool*> PoolInternals::map_inherited(int pool_fd, int segment_fd, AttachFa
 }
 
 void Pool::detach() {
-  if (token_fd_ >= 0) {
+  if (store_.segment.self != shm::ProcessRef{}) {
     drop_all_handles(store_);
     shm::release_process(store_.segment, store_.segment.self, token_fd_);
     token_fd_ = -1;

@@ -116,8 +116,10 @@ Result<ProcessRef> check_entry(Pool& pool, const Passed& passed) {
   Segment& v = pool.store().segment;
   ProcessRef ref{static_cast<u32>(passed.index_plus_1), static_cast<u32>(passed.generation)};
   Process* entry = shm::find_process(v, ref);
-  if (entry == nullptr || !same_file(v.fd, static_cast<int>(passed.token_fd)) || !shm::process_alive(v, v.fd, ref))
-    return Error(ESRCH);
+  if (entry == nullptr || !same_file(v.fd, static_cast<int>(passed.token_fd))) return Error(ESRCH);
+  // Its own classic lock is no proof to itself, but taking it again is.
+  bool classic = passed.token_fd == passed.segment_fd;
+  if (!(classic ? shm::take_classic_token(v, ref) : shm::process_alive(v, v.fd, ref))) return Error(ESRCH);
   bool prepared = load_acquire(entry->state) == static_cast<u32>(ProcessState::kPrepared);
   if (!prepared && load_acquire(entry->pid) != own_pid()) return Error(ESRCH);
   return ref;
@@ -178,7 +180,7 @@ Result<Pool::ChildTicket> Pool::prepare_child() {
 }
 
 void Pool::cancel_child(const ChildTicket& ticket) {
-  if (ticket.token_fd < 0) return;
+  if (ticket.ref == ProcessRef{}) return;
   // The child never ran: its references are dropped as those of the dead are, by the one who made them.
   struct Drop {
     Pool* pool;
@@ -192,12 +194,17 @@ void Pool::cancel_child(const ChildTicket& ticket) {
   shm::release_process(store_.segment, ticket.ref, ticket.token_fd);
 }
 
-void Pool::parent_after_fork(const ChildTicket& ticket) { close_fd(ticket.token_fd); }
+void Pool::parent_after_fork(const ChildTicket& ticket) {
+  if (ticket.token_fd == shm::kClassicToken) shm::give_classic_token(store_.segment, ticket.ref);
+  close_fd(ticket.token_fd);
+}
 
 void Pool::become_child(const ChildTicket& ticket) {
-  if (ticket.token_fd < 0) return;
+  if (ticket.ref == ProcessRef{}) return;
   // Kept, the parent's token would make a dead parent look alive.
   close_fd(token_fd_);
+  token_fd_ = ticket.token_fd;
+  if (ticket.token_fd == shm::kClassicToken) (void)shm::take_classic_token(store_.segment, ticket.ref);
   take_identity(*this, ticket.ref, ticket.token_fd);
 }
 
@@ -206,7 +213,7 @@ Result<Pool*> Pool::view_as_child(const ChildTicket& ticket) {
   if (is_syscall_error(memory)) return Error(ENOMEM);
   Pool* view = new (reinterpret_cast<void*>(memory)) Pool(*this);
   view->store_.waiter.context = &view->store_;
-  if (ticket.token_fd >= 0) {
+  if (ticket.ref != ProcessRef{}) {
     view->store_.segment.self = ticket.ref;
     view->token_fd_ = ticket.token_fd;
   }
@@ -214,7 +221,8 @@ Result<Pool*> Pool::view_as_child(const ChildTicket& ticket) {
 }
 
 void Pool::child_view_runs(Pool* view, bool own_descriptors) {
-  if (view->private_tables_.base != nullptr) return;
+  // With a classic token the parent's lock stands for the child until its new image has its own (adopt).
+  if (view->private_tables_.base != nullptr || view->token_fd_ == shm::kClassicToken) return;
   if (own_descriptors) close_fd(token_fd_);
   take_identity(*view, view->store_.segment.self, view->token_fd_);
 }
@@ -225,7 +233,7 @@ Result<void> Pool::prepare_exec(char (&text)[128]) {
   if (private_tables_.base != nullptr) return Error(EOPNOTSUPP);
   Text out(text, sizeof text);
   ProcessRef self = store_.segment.self;
-  out << kTextVersion << ':' << pool_fd_ << ':' << segment_fd_ << ':' << token_fd_ << ':' << self.index_plus_1 << ':'
+  out << kTextVersion << ':' << pool_fd_ << ':' << segment_fd_ << ':' << (token_fd_ >= 0 ? token_fd_ : segment_fd_) << ':' << self.index_plus_1 << ':'
       << self.generation << ':' << device_ << ':' << u64{store_.medium.flushes} << ':';
   if (out.truncated()) return Error(ENAMETOOLONG);
   set_close_on_exec(pool_fd_, false);
@@ -249,7 +257,8 @@ Result<Pool*> Pool::adopt(const char* text, AttachFailure* failure) {
     PoolInternals::destroy(pool);
     return fail(failure, ref.error(), "exec", "the process before was another one");
   }
-  take_identity(*pool, ref.value(), static_cast<int>(passed.token_fd));
+  bool classic = passed.token_fd == passed.segment_fd;
+  take_identity(*pool, ref.value(), classic ? shm::kClassicToken : static_cast<int>(passed.token_fd));
   pool->keep_after_failed_exec(); // close-on-exec again
   pool->device_ = passed.device;
   if (passed.flushes != 0) pool->store_.medium.flushes = true;

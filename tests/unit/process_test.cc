@@ -6,6 +6,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <chrono>
@@ -309,6 +310,38 @@ TEST(Adopted, DISABLED_ImageTakesOver) {
   Census now = census(pool.store().segment);
   EXPECT_EQ(now.file_locks, 1u); // the record lock came along
   EXPECT_EQ(vfs::Pool::adopt("nonsense", &failure).error(), EINVAL);
+}
+
+TEST_F(ProcessTest, ChildrenOfAProcessThatLostItsRightsGoOn) {
+  if (getuid() != 0) GTEST_SKIP() << "needs root to give rights up";
+  ASSERT_EQ(fchmod(v().fd, 0600), 0);
+  auto file = open("f", O_CREAT | O_RDWR, 3);
+  EXPECT_EQ(in_child([&] {
+    if (setresuid(65534, 65534, 65534) != 0) return 1;
+    if (shm::reopen_segment(v().fd).ok()) return 8;
+    int status = in_child([&] {
+      write(file, "grand");
+      if (!shm::process_alive(v(), pool_->segment_fd(), v().self)) return 2;
+      return in_child([&] { return write(file, "child") == 5 ? 7 : 3; });
+    });
+    if (status != 7) return status;
+    // One that is killed is recognised.
+    pid_t pid = fork_child([&] {
+      (void)vfs::flock_file(task_, file, LOCK_UN);
+      auto own = open("f", O_RDWR, 9);
+      if (!vfs::flock_file(task_, own, LOCK_EX).ok()) return 4;
+      for (;;) pause();
+      return 0;
+    });
+    while (vfs::flock_file(task_, file, LOCK_EX | LOCK_NB).ok()) (void)vfs::flock_file(task_, file, LOCK_UN), usleep(1000);
+    usleep(5000);
+    if (vfs::flock_file(task_, file, LOCK_EX | LOCK_NB).ok()) return 5;
+    kill_child(pid);
+    return vfs::flock_file(task_, file, LOCK_EX | LOCK_NB).ok() ? 7 : 6;
+  }), 7);
+  EXPECT_EQ(read(file, 100, 0), "grandchild");
+  vfs::bury_all_dead(*pool_);
+  EXPECT_EQ(census(v()).processes, 1u);
 }
 
 class TinyProcessTest : public ProcessTest {
