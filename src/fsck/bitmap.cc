@@ -53,8 +53,13 @@ u64 bitmap_line_offset(const layout::Geometry& geometry, u64 index) {
 bool load_bitmap_line(Context& context, u64 index, BitmapLine& planes, bool report) {
   u64 offset = bitmap_line_offset(context.geometry(), index);
   layout::Line line = context.image.line(offset);
-  if (report && !context.load_line(offset, 0, line)) return false;
-  if (!line.valid()) return false;
+  if (!line.valid()) {
+    // Unlike other lines, these can be made anew from everything else: the walk is complete without them.
+    if (report)
+      context.find(Code::F0301, offset, 0, line.trailer,
+                   layout::make_trailer(line.words, layout::trailer_version(line.trailer)));
+    return false;
+  }
   for (unsigned i = 0; i < 2; ++i) {
     planes.used[i] = line.words[layout::kPlaneUsed + i];
     planes.meta[i] = line.words[layout::kPlaneMeta + i];

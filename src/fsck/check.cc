@@ -98,24 +98,26 @@ bool Context::claim(u64 block, Owner owner, u64 place, u64 ino, Code out_of_rang
   return true;
 }
 
-// The order: what is fixed, what recovery would change, then the tree from its roots (so that the first owner of
-// a block is the reachable one), then what should be unreachable only for good reasons, then the counts.
-Report check(std::span<const std::byte> image, const Options& options) {
-  Context context(image, options);
-  if (!check_superblocks(context)) return std::move(context.report);
+// The order: the tree from its roots (so that the first owner of a block is the reachable one), then what should be
+// unreachable only for good reasons, then the counts.
+void check_structure(Context& context) {
   context.owners.resize(context.geometry().block_count);
   context.report.totals.blocks = context.geometry().block_count;
-  if (options.replay) replay_records(context);
-  for (unsigned i = 0; i < layout::kRootCount; ++i) {
-    u64 ino = context.geometry().root_ino[i];
+  for (u64 ino : context.geometry().root_ino)
     if (reach_inode(context, ino, 0, ino))
       context.inode_block(ino / layout::kInodesPerBlock).roots |= u16(1u << (ino % layout::kInodesPerBlock));
-  }
   visit_pending(context);
   check_orphans(context);
   find_unreachable(context);
   check_links(context);
   check_bitmap(context);
+}
+
+Report check(std::span<const std::byte> image, const Options& options) {
+  Context context(image, options);
+  if (!check_superblocks(context)) return std::move(context.report);
+  if (options.replay) replay_records(context);
+  check_structure(context);
   return std::move(context.report);
 }
 

@@ -105,6 +105,8 @@ struct Context {
   bool load_inode(u64 ino, Inode& inode);
 };
 
+// check.cc: everything behind the superblocks; replay is the caller's.
+void check_structure(Context& context);
 // superblock.cc
 bool check_superblocks(Context& context);
 // records.cc

@@ -1,5 +1,6 @@
-// fsck.pmemfile: checks a pool that nobody uses.
+// fsck.pmemfile: checks a pool that nobody uses, and repairs what can be derived from the rest.
 
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -7,16 +8,19 @@
 
 #include "fmt/format.h"
 #include "fsck/check.h"
+#include "fsck/repair.h"
 #include "tools/common.h"
+#include "tools/lost_found.h"
+#include "tools/undo.h"
 
 namespace pmemfile::tools {
 namespace {
 
 // The bits that fsck(8) and its callers know.
-constexpr int kExitErrorsLeft = 4, kExitOperational = 8, kExitUsage = 16;
+constexpr int kExitCorrected = 1, kExitErrorsLeft = 4, kExitOperational = 8, kExitUsage = 16;
 
 struct Arguments {
-  std::string path;
+  std::string path, undo, put_back;
   bool no = false, preen = false, automatic = false, yes = false, force = false, progress = false, raw = false;
 };
 
@@ -41,23 +45,99 @@ void print(const Arguments& arguments, const fsck::Report& report) {
              report.clean() ? "clean" : fmt::format("{} ERRORS", report.errors));
 }
 
-int check(const Arguments& arguments) {
-  PoolFile pool;
-  if (auto error = pool.open(arguments.path, false)) return fail(kExitOperational, *error);
-  if (!pool.lock_exclusively())
-    return fail(kExitOperational, fmt::format("{} is in use: stop the programs that use it (pmemfile info --live lists them)",
-                                              arguments.path));
+fsck::Options options_of(const Arguments& arguments) {
   fsck::Options options;
   options.replay = !arguments.raw;
   if (arguments.progress) options.progress = show_progress;
-  fsck::Report report =
-      fsck::check(std::span(reinterpret_cast<const std::byte*>(pool.bytes()), pool.file_bytes()), options);
+  return options;
+}
+
+fsck::Report check(const Arguments& arguments, const PoolFile& pool) {
+  fsck::Report report = fsck::check(std::span(reinterpret_cast<const std::byte*>(pool.bytes()), pool.file_bytes()),
+                                    options_of(arguments));
   if (arguments.progress) fmt::print(stderr, "\n");
+  return report;
+}
+
+std::string undo_path(const Arguments& arguments) {
+  if (!arguments.undo.empty()) return arguments.undo;
+  std::string base = arguments.path.substr(arguments.path.rfind('/') + 1);
+  for (int i = 1;; ++i)
+    if (std::string path = fmt::format("{}.undo.{}", base, i); access(path.c_str(), F_OK) != 0) return path;
+}
+
+// Repairs on a private copy, saves what was there, then stores the changes. The inodes without names are left in `lost`.
+int mend(const Arguments& arguments, PoolFile& pool, std::vector<u64>& lost) {
+  void* memory = mmap(nullptr, pool.file_bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, pool.fd(), 0);
+  if (memory == MAP_FAILED) return fail(kExitOperational, fmt::format("cannot map {}: {}", arguments.path, error_text(errno)));
+  std::span image(static_cast<std::byte*>(memory), pool.file_bytes());
+  fsck::Report report;
+  fsck::Repair repair = fsck::repair(image, report);
+  int code = 0;
+  if (!repair.originals.empty()) {
+    std::string undo = undo_path(arguments);
+    if (auto error = write_undo(undo, report.geometry, repair.originals)) {
+      code = fail(kExitOperational, *error);
+    } else {
+      std::map<u64, fsck::Piece> changed = repair.originals;
+      for (auto& [offset, piece] : changed) std::memcpy(piece.data(), image.data() + offset, piece.size());
+      store_pieces(pool, changed);
+      fmt::print("{}: {} findings repaired; what was there before is in {}\n", arguments.path, repair.repaired, undo);
+      if (repair.structure_damaged)
+        fmt::print("{}: the structure itself is damaged: nothing was taken away\n", arguments.path);
+      lost = repair.lost;
+    }
+  }
+  munmap(memory, image.size());
+  return code;
+}
+
+int repair(const Arguments& arguments) {
+  std::vector<u64> lost;
+  {
+    PoolFile pool;
+    if (auto error = pool.open(arguments.path, true)) return fail(kExitOperational, *error);
+    if (!pool.lock_exclusively()) return fail(kExitOperational, fmt::format("{} is in use", arguments.path));
+    if (int code = mend(arguments, pool, lost)) return code;
+  }
+  if (!lost.empty()) {
+    std::string error;
+    u64 named = name_lost_inodes(arguments.path, lost, error);
+    fmt::print("{}: {} of {} inodes without a name are in /lost+found now\n", arguments.path, named, lost.size());
+    if (!error.empty()) fmt::print(stderr, "fsck.pmemfile: {}\n", error);
+  }
+  PoolFile pool;
+  if (auto error = pool.open(arguments.path, false)) return fail(kExitOperational, *error);
+  fsck::Report report = check(arguments, pool);
+  print(arguments, report);
+  return report.clean() ? kExitCorrected : kExitErrorsLeft;
+}
+
+int put_back(const Arguments& arguments) {
+  PoolFile pool;
+  if (auto error = pool.open(arguments.path, true)) return fail(kExitOperational, *error);
+  if (!pool.lock_exclusively()) return fail(kExitOperational, fmt::format("{} is in use", arguments.path));
+  if (auto error = apply_undo(arguments.put_back, pool)) return fail(kExitOperational, *error);
+  fmt::print("{}: as it was before the repair\n", arguments.path);
+  return 0;
+}
+
+int run(const Arguments& arguments) {
+  if (!arguments.put_back.empty()) return put_back(arguments);
+  fsck::Report report;
+  {
+    PoolFile pool;
+    if (auto error = pool.open(arguments.path, false)) return fail(kExitOperational, *error);
+    if (!pool.lock_exclusively())
+      return fail(kExitOperational, fmt::format("{} is in use: stop the programs that use it (pmemfile info --live lists them)",
+                                                arguments.path));
+    report = check(arguments, pool);
+  }
   print(arguments, report);
   if (report.clean()) return 0;
-  if (arguments.preen || arguments.automatic || arguments.yes)
-    fmt::print(stderr, "fsck.pmemfile: this version only checks: nothing was repaired\n");
-  return kExitErrorsLeft;
+  bool wanted = arguments.preen || arguments.automatic || arguments.yes;
+  if (!wanted || report.fatal) return kExitErrorsLeft;
+  return repair(arguments);
 }
 
 } // namespace
@@ -65,17 +145,19 @@ int check(const Arguments& arguments) {
 
 int main(int argc, char** argv) {
   pmemfile::tools::Arguments arguments;
-  CLI::App app{"Checks a pmemfile pool that nobody uses.\n"
+  CLI::App app{"Checks a pmemfile pool that nobody uses, and repairs what can be derived from the rest of it.\n"
                "Exit status, a sum of: 0 no errors, 1 errors corrected, 4 errors left, 8 the check could not be made, "
                "16 wrong usage."};
   app.set_version_flag("-V,--version", "fsck.pmemfile " PMEMFILE_VERSION);
   app.add_option("POOL", arguments.path, "pool file or device")->required();
   auto* no = app.add_flag("-n", arguments.no, "change nothing");
-  app.add_flag("-p", arguments.preen, "repair what is safe to repair, without questions")->excludes(no);
+  app.add_flag("-p", arguments.preen, "repair without questions")->excludes(no);
   app.add_flag("-a", arguments.automatic, "the same as -p")->excludes(no);
   app.add_flag("-y", arguments.yes, "repair everything that can be repaired")->excludes(no);
   app.add_flag("-f", arguments.force, "check although the pool looks clean (it is always checked)");
   app.add_flag("-C", arguments.progress, "show progress on standard error");
+  app.add_option("--undo", arguments.undo, "where to save what a repair changes (POOL.undo.N in the working directory)");
+  app.add_option("--put-back", arguments.put_back, "undo the repair that saved this file")->excludes(no);
   app.add_flag("--no-replay", arguments.raw, "look at the pool as it is, without committed records laid over it");
   try {
     app.parse(argc, argv);
@@ -85,5 +167,5 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "fsck.pmemfile: {} (see --help)\n", error.what());
     return pmemfile::tools::kExitUsage;
   }
-  return pmemfile::tools::check(arguments);
+  return pmemfile::tools::run(arguments);
 }

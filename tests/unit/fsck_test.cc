@@ -1,5 +1,5 @@
 // The checker against planted damage: each kind is found under its code, and a sound pool is clean.
-#include "fsck/check.h"
+#include "fsck/repair.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -254,6 +254,69 @@ TEST_F(FsckTest, OrphanListsAreFollowed) {
   expect(image, Code::F0901);
 }
 
+// Damage, repair, and a second check that finds nothing; the pieces put back give the damage again.
+void expect_mended(Image image) {
+  Image damaged = image;
+  fsck::Report report;
+  fsck::Repair repair = fsck::repair(image, report);
+  EXPECT_TRUE(repair.lost.empty());
+  EXPECT_FALSE(repair.structure_damaged);
+  for (const fsck::Finding& finding : fsck::check(image).findings)
+    if (fsck::code_info(finding.code).severity != fsck::Severity::kNote && finding.code != Code::F0408)
+      ADD_FAILURE() << fsck::to_text(finding);
+  for (const auto& [offset, piece] : repair.originals) memcpy(image.data() + offset, piece.data(), piece.size());
+  EXPECT_TRUE(image == damaged) << "the undo pieces are not whole";
+}
+
+TEST_F(FsckTest, WhatCanBeDerivedIsRepaired) {
+  layout::Geometry g = geometry();
+  u64 line = g.bitmap_start_block * 4096;
+  u64 file_block = word(*good_, inode_at(file_, layout::inode_map_word(0))) & layout::kBlockNoMask;
+  auto change = [&](u64 offset, u64 value) {
+    Image image = *good_;
+    set_word(image, offset, value);
+    ASSERT_FALSE(errors(image).empty());
+    expect_mended(image);
+  };
+  change(inode_at(file_, layout::kInodeModeWord), u64{0100644} | u64{7} << 32);
+  change(inode_at(file_, layout::kInodeModeWord), u64{0100644} | u64{1} << 16 | u64{42} << 32);
+  change(inode_at(directory_, layout::kInodeModeWord), u64{0040755} | u64{7} << 32);
+  change(inode_at(file_, layout::kInodeBlocks), 3);
+  for (unsigned plane : {layout::kPlaneUsed, layout::kPlaneMeta, layout::kPlaneInodesFree})
+    for (u64 block : {file_block, g.block_count - 1, u64{0}}) {
+      u64 at = line + block / 128 * 64 + (plane + block % 128 / 64) * 8;
+      Image image = *good_;
+      set_word(image, at, word(image, at) ^ u64{1} << block % 64);
+      if (!errors(image).empty()) expect_mended(image);
+    }
+  Image image = *good_;
+  image[line] ^= std::byte{4}; // a bitmap line of wrong checksum
+  expect_mended(image);
+  image = *good_;
+  image[4096 + 50] ^= std::byte{1};
+  expect_mended(image);
+}
+
+TEST_F(FsckTest, DamagedStructureLosesNothingInRepair) {
+  Image image = *good_;
+  image[root_leaf(directory_) * 4096 + 100] ^= std::byte{1};
+  u64 line = geometry().bitmap_start_block * 4096;
+  u64 used = word(image, line);
+  fsck::Report report;
+  fsck::Repair repair = fsck::repair(image, report);
+  EXPECT_TRUE(repair.structure_damaged);
+  EXPECT_EQ(word(image, line) & used, used);
+}
+
+TEST_F(FsckTest, LostInodesAreReported) {
+  Image image = *good_;
+  // The root directory becomes empty.
+  set_word(image, inode_at(Ino{geometry().root_ino[0]}, layout::inode_map_word(0)), 0);
+  fsck::Report report;
+  fsck::Repair repair = fsck::repair(image, report);
+  EXPECT_EQ(repair.lost.size(), 3u); // the directory and both symlinks; the file has names in the directory
+}
+
 // Random damage with right checksums: whatever it finds, it ends and stays within the image (run it under ASan).
 TEST_F(FsckTest, RandomDamageNeverHurtsTheChecker) {
   u64 seed = std::random_device{}();
@@ -275,7 +338,8 @@ TEST_F(FsckTest, RandomDamageNeverHurtsTheChecker) {
       else memcpy(image.data() + offset, &value, 8);
     }
     fsck::Report report = fsck::check(image);
-    ASSERT_LE(report.findings.size(), 1000u) << "seed " << seed << " round " << round;
+    if (round % 4 == 0) (void)fsck::repair(image, report);
+    ASSERT_LE(report.findings.size(), 1000000u) << "seed " << seed << " round " << round;
   }
 }
 

@@ -1,0 +1,14 @@
+// Puts inodes that have lost their names into /lost+found, by the running code.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/types.h"
+
+namespace pmemfile::tools {
+
+// The pool must be sound otherwise. Returns how many got a name; `error` says why one did not.
+u64 name_lost_inodes(const std::string& pool, const std::vector<u64>& inodes, std::string& error);
+
+} // namespace pmemfile::tools
