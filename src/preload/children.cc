@@ -140,7 +140,6 @@ long child_event(void* argument) {
   // A copy of the memory: this thread is the only one.
   Process& process = current_process();
   g_threads = 1;
-  t_thread.tid = 0;
   reset_map_lock();
   for (u32 i = 0; i < g_mount_count; ++i) {
     int old_token = process.pools[i]->token_fd();

@@ -327,14 +327,18 @@ long run_target(Call& call, ExecRoom& room, const Target& target, const char* sc
 
 long exec_any(Call& call, int dirfd, const char* path, u64 user_argv, u64 user_envp, int flags) {
   if ((flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW)) != 0) return -EINVAL;
+  unsigned options = ((flags & AT_SYMLINK_NOFOLLOW) != 0 ? 0 : kFollowLast) | ((flags & AT_EMPTY_PATH) != 0 ? kAllowEmpty : 0);
+  Target target;
+  // The kernel, too, looks at the file before it looks at the arguments.
+  long missing = find_target(call, dirfd, path, options, target);
+  if (missing != 0) return missing;
   long arguments = count_pointers(user_argv), variables = count_pointers(user_envp);
+  if (!target.ours && (arguments < 0 || variables < 0)) return kPassOn;
   if (arguments < 0) return arguments;
   if (variables < 0) return variables;
   ExecRoom room{};
   long error = make_room(call, static_cast<u64>(arguments), static_cast<u64>(variables), room);
   if (error == 0) error = copy_arguments(user_argv, arguments, room.argv);
-  unsigned options = ((flags & AT_SYMLINK_NOFOLLOW) != 0 ? 0 : kFollowLast) | ((flags & AT_EMPTY_PATH) != 0 ? kAllowEmpty : 0);
-  Target target;
   const char* script = nullptr;
   if (error == 0) error = find_program(call, room, dirfd, path, options, target, script);
   if (error == 0) {

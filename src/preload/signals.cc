@@ -134,13 +134,13 @@ extern "C" void pmemfile_preload_fault(int signal, siginfo_t* info, void* opaque
       set_instruction(context, reinterpret_cast<void*>(fixup));
       return;
     }
-    static u64 last_address, last_instruction; // a fault that filling did not cure is the program's
+    // A fault that filling does not cure is the program's. Once is not enough: another thread may have filled it.
     u64 address = reinterpret_cast<u64>(info->si_addr);
-    bool again = address == last_address && at == last_instruction;
-    last_address = address;
-    last_instruction = at;
-    if (signal == SIGSEGV && !again) {
+    t_thread.fault_repeats = address == t_thread.fault_address ? t_thread.fault_repeats + 1 : 0;
+    t_thread.fault_address = address;
+    if (signal == SIGSEGV && t_thread.fault_repeats < 3) {
       Fill fill = try_fill(address);
+      if (fill != Fill::kFilled) t_thread.fault_address = 0;
       if (fill == Fill::kFilled) return;
       if (fill == Fill::kBeyondEnd || fill == Fill::kFailed) {
         info->si_signo = signal = SIGBUS;

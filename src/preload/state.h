@@ -138,7 +138,8 @@ struct ThreadWords {
   Process* process; // null: g_process
   ThreadBlock* block;
   u32 in_call;      // inside a served call
-  u32 tid;
+  u32 fault_repeats; // of the same address, although it was filled
+  u64 fault_address;
   u64 altstack_base, altstack_bytes;
 };
 extern __thread ThreadWords t_thread __attribute__((tls_model("initial-exec")));

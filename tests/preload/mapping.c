@@ -1,0 +1,66 @@
+// Mappings and read and write show the same bytes; beyond the end is SIGBUS; private ones keep theirs.
+#include "common.h"
+#include <setjmp.h>
+
+static sigjmp_buf back;
+static void on_fault(int s, siginfo_t *i, void *c) {
+  (void)c;
+  siglongjmp(back, s * 100 + i->si_code);
+}
+static int touch(volatile char *p) {
+  int r = sigsetjmp(back, 1);
+  if (r != 0) return r;
+  return p[0] == 127 ? 127 : 0;
+}
+
+int main(void) {
+  struct sigaction a = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO};
+  sigaction(SIGBUS, &a, 0);
+  sigaction(SIGSEGV, &a, 0);
+  int fd = open("m", O_CREAT | O_RDWR, 0644);
+  SHOW(ftruncate(fd, 10000));
+  char *m = mmap(0, 65536, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  m[0] = 'a', m[5000] = 'b';
+  char c[3] = {0};
+  SHOW(pread(fd, c, 1, 5000));
+  puts(c);
+  SHOW(pwrite(fd, "z", 1, 5001));
+  SHOW(m[5001]);
+  SHOW(m[9999]);
+  SHOW(touch(m + 12288));
+  SHOW(ftruncate(fd, 20000));
+  SHOW(touch(m + 12288));
+  m[19999] = 'e';
+  SHOW(pread(fd, c, 1, 19999));
+  puts(c);
+  char *p = mmap(0, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+  p[0] = 'P';
+  SHOW(m[0]);
+  SHOW(touch(0));
+  SHOW(mprotect(m, 4096, PROT_READ));
+  SHOW(munmap(m + 4096, 4096));
+  SHOW(touch(m + 4096));
+  SHOW(m[8192]);
+  if (fork() == 0) {
+    m[8193] = 'k';
+    _exit(0);
+  }
+  wait(0);
+  SHOW(m[8193]);
+  char *q = mremap(p, 8192, 32768, MREMAP_MAYMOVE);
+  SHOW(q[0]);
+  SHOW(q[19999]);
+  int ro = open("m", O_RDONLY);
+  SHOW(mmap(0, 4096, PROT_WRITE, MAP_SHARED, ro, 0) == MAP_FAILED);
+  SHOW(mmap(0, 4096, PROT_READ, MAP_SHARED, open(".", O_RDONLY), 0) == MAP_FAILED);
+  SHOW(mmap(0, 0, PROT_READ, MAP_SHARED, fd, 0) == MAP_FAILED);
+  SHOW(msync(m, 4096, MS_SYNC));
+  int big = open("big", O_CREAT | O_RDWR, 0644);
+  SHOW(ftruncate(big, 1L << 40));
+  char *huge = mmap(0, 1L << 40, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, big, 0);
+  huge[1L << 39] = 'h';
+  SHOW(pread(big, c, 1, 1L << 39));
+  puts(c);
+  SHOW(huge[(1L << 39) + 100000]);
+  return 0;
+}
