@@ -42,9 +42,9 @@ inline Result<void> check_writable(const Store& store) {
   if (PMEMFILE_UNLIKELY(!store.medium.writable)) return Error(EROFS);
   return {};
 }
-// What is looked up or made in a directory has to fit an entry.
-inline Result<void> check_length(std::string_view name) {
-  if (PMEMFILE_UNLIKELY(name.size() > layout::kMaxNameBytes)) return Error(ENAMETOOLONG);
+// What is looked up or made in a directory has to fit an entry; that the directory has been removed is said first.
+inline Result<void> check_length(const Node& dir, std::string_view name) {
+  if (PMEMFILE_UNLIKELY(name.size() > layout::kMaxNameBytes)) return Error(dir.nlink == 0 ? ENOENT : ENAMETOOLONG);
   return {};
 }
 inline bool may_change_names(const Task& task, const Node& dir) {

@@ -117,7 +117,7 @@ int refusal(Store& store, Ino dir, std::string_view name, int otherwise) {
 Result<void> walk_to_new_name(Task& task, Walk& walk, At at, bool directory, bool check_permission = true) {
   TRY(walk.run(at));
   if (walk.last_kind() != Walk::Last::kName) return Error(EEXIST);
-  TRY(check_length(walk.last()));
+  TRY(check_length(walk.dir(), walk.last()));
   Store& store = task.pool->store();
   if (PMEMFILE_UNLIKELY(walk.must_be_dir() && !directory)) return Error(refusal(store, walk.dir().ino, walk.last(), ENOENT));
   if (PMEMFILE_UNLIKELY(!store.medium.writable)) return Error(refusal(store, walk.dir().ino, walk.last(), EROFS));

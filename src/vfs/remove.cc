@@ -168,7 +168,7 @@ Result<void> unlink_at(Task& task, At at) {
   TRY(check_writable(store));
   const Node& dir = walk.dir();
   std::string_view name = walk.last();
-  TRY(check_length(name));
+  TRY(check_length(dir, name));
   if (PMEMFILE_UNLIKELY(walk.must_be_dir())) {
     dir::Entry entry = TRY(dir::lookup(store, dir.ino, name));
     return Error(entry.type == type_of_mode(kTypeDir) ? EISDIR : ENOTDIR);
@@ -196,7 +196,7 @@ Result<void> rmdir_at(Task& task, At at) {
   TRY(check_writable(store));
   const Node& dir = walk.dir();
   std::string_view name = walk.last();
-  TRY(check_length(name));
+  TRY(check_length(dir, name));
   if (PMEMFILE_UNLIKELY(!may_change_names(task, dir))) return Error(refusal(store, dir.ino, name, EACCES));
   // A directory that once was large has more leaves than one record takes: they go first.
   auto shrink = [&](int error) -> Result<void> {

@@ -59,9 +59,9 @@ struct Found {
 Result<Found> look_up(const Rename& op) {
   Store& store = op.task.pool->store();
   Found found;
-  TRY(check_length(op.from.name));
+  TRY(check_length(op.from.dir, op.from.name));
   found.from = TRY(dir::lookup(store, op.from.dir.ino, op.from.name));
-  TRY(check_length(op.to.name));
+  TRY(check_length(op.to.dir, op.to.name));
   Result<dir::Entry> to = dir::lookup(store, op.to.dir.ino, op.to.name);
   found.replaces = to.ok();
   if (!to.ok() && to.error() != ENOENT) return Error(to.error());

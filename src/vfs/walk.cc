@@ -1,5 +1,7 @@
 #include "vfs/walk.h"
 
+#include "vfs/walk_cache.h"
+
 namespace pmemfile::vfs {
 namespace {
 
@@ -129,9 +131,45 @@ Result<void> Walk::attempt(At at) {
     text_.remove_suffix(1);
     must_be_dir_ = true;
   }
-  node_ = TRY(read_node(store_, absolute ? task_.root : at.dir));
-  if (!is_dir(node_.mode)) return Error(ENOTDIR);
+  Ino start = absolute ? task_.root : at.dir;
+  if (!jump(start)) {
+    keep_ = !prefix_.empty() && stripe_is_free(start);
+    node_ = TRY(read_node(store_, start));
+    if (!is_dir(node_.mode)) return Error(ENOTDIR);
+  }
   return walk_components();
+}
+
+// Splits off the last component; true if the walk cache knows where the others lead.
+bool Walk::jump(Ino start) {
+  keep_ = false;
+  std::size_t size = text_.size(), name = size;
+  while (name > 0 && text_[name - 1] != '/') --name;
+  prefix_ = text_.substr(0, name);
+  if (name == 0 || name > kMaxCachedPrefix) {
+    prefix_ = {};
+    return false;
+  }
+  start_ = start;
+  required_uid_ = kForEverybody;
+  topology_ = load_acquire(store_.segment.header->topology_sequence);
+  if (!find_cached({store_.segment.header->segment_id, raw(start), topology_, prefix_}, task_.credentials->fsuid, node_)) return false;
+  text_.remove_prefix(name);
+  return true;
+}
+
+// Search permission of node_ was granted: to everybody, to its owner, or for reasons that the cache does not know?
+void Walk::note_searched() {
+  if ((node_.mode & 0111) == 0111) return;
+  bool by_owner = node_.uid == task_.credentials->fsuid && (node_.mode & 0100) != 0;
+  if (by_owner && node_.uid != kForEverybody)
+    required_uid_ = node_.uid;
+  else
+    keep_ = false;
+}
+
+void Walk::keep_prefix() {
+  keep_cached({store_.segment.header->segment_id, raw(start_), topology_, prefix_}, required_uid_, node_);
 }
 
 Result<void> Walk::walk_components() {
@@ -139,9 +177,11 @@ Result<void> Walk::walk_components() {
   while (TRY(next())) {
     if (!permitted(*task_.credentials, node_.mode, node_.uid, node_.gid, kExecute)) return Error(EACCES);
     bool last = at_end();
+    if (PMEMFILE_UNLIKELY(keep_)) last ? keep_prefix() : note_searched();
     last_kind_ = Last::kName;
     if (PMEMFILE_UNLIKELY(name_.front() == '.' && name_.size() <= 2 && name_.back() == '.')) {
       last_kind_ = name_.size() == 1 ? Last::kDot : Last::kDotDot;
+      keep_ = false;
       if (last && until_ == Until::kParent) return {};
       if (last_kind_ == Last::kDotDot) TRY(go_up());
       continue;
@@ -222,7 +262,7 @@ Result<bool> Walk::step() {
 }
 
 Result<dir::Entry> Walk::lookup() {
-  if (PMEMFILE_UNLIKELY(name_.size() > layout::kMaxNameBytes)) return Error(ENAMETOOLONG);
+  if (PMEMFILE_UNLIKELY(name_.size() > layout::kMaxNameBytes)) return Error(node_.nlink == 0 ? ENOENT : ENAMETOOLONG);
   Result<dir::Entry> found = dir::lookup_proved(store_, node_.ino, name_, proof_);
   if (!same_identity(store_, node_.ino, node_.identity)) return Error(ESTALE);
   return found;
@@ -248,6 +288,7 @@ Result<void> Walk::step_to_object(const dir::Entry& entry) {
 }
 
 Result<void> Walk::enter(Ino ino, const dir::Entry& entry) {
+  if (keep_) keep_ = store_.inode_in_range(ino) && stripe_is_free(ino);
   Result<Node> child = read_node(store_, ino);
   if (!entry_stands(entry)) return Error(ESTALE);
   TRY(child);
@@ -290,6 +331,7 @@ Result<void> Walk::go_up() {
 
 __attribute__((noinline)) Result<void> Walk::follow_link(const dir::Entry& entry) {
   if (++links_followed_ > kMaxLinksFollowed) return Error(ELOOP);
+  keep_ = false;
   Frame frame{entry.ino, 0, 0, 0};
   Result<u32> length = target_length(store_, entry.ino, frame.identity);
   if (!entry_stands(entry)) return Error(ESTALE);

@@ -85,6 +85,12 @@ class Walk {
   };
 
   Result<void> attempt(At at);
+  bool jump(Ino start);
+  void keep_prefix();
+  void note_searched();
+  bool stripe_is_free(Ino ino) const {
+    return load_acquire(store_.segment.stripe(shm::inode_key(store_.segment, ino)).lock) == 0;
+  }
   Result<void> walk_components();
   Result<bool> next();
   Result<bool> next_of_link();
@@ -113,6 +119,11 @@ class Walk {
   bool found_ = false;
   u32 links_followed_ = 0;
   u32 depth_ = 0;
+  bool keep_ = false;       // the prefix walked so far may be kept (walk_cache.h)
+  u32 required_uid_ = ~0u;  // who may use it then
+  u64 topology_ = 0;        // the sequence that was read before the first directory
+  Ino start_{};
+  std::string_view prefix_; // all components but the last; empty if there is but one
   Node node_;
   std::string_view text_; // of the path still to be walked
   std::string_view name_; // component

@@ -191,6 +191,32 @@ TEST_F(NamesTest, directories_that_move_never_form_a_cycle) {
   EXPECT_EQ(seen, 5u);
 }
 
+// Readers keep filling the walk cache while a directory moves to and fro: once the rename has returned, nobody's kept prefix
+// leads to the old place.
+TEST_F(NamesTest, no_walk_after_a_rename_finds_the_old_path) {
+  for (const char* name : {"one", "two", "one/x"}) ASSERT_EQ(mkdir(name), 0);
+  ASSERT_EQ(make("one/x/f"), 0);
+  bool stop = false;
+  std::vector<std::thread> readers;
+  for (int t = 0; t < 2; ++t)
+    readers.emplace_back([&] {
+      vfs::Task task = task_;
+      while (!__atomic_load_n(&stop, __ATOMIC_RELAXED))
+        for (const char* path : {"one/x/f", "two/x/f"}) {
+          int error = vfs::resolve(task, at(path), vfs::Follow::kYes).error();
+          ASSERT_TRUE(error == 0 || error == ENOENT) << error;
+        }
+    });
+  for (int i = 0; i < 3000; ++i) {
+    bool there = i % 2 == 0;
+    ASSERT_EQ(there ? rename("one/x", "two/x") : rename("two/x", "one/x"), 0);
+    ASSERT_EQ(error_of(there ? "one/x/f" : "two/x/f"), ENOENT) << i;
+    ASSERT_EQ(error_of(there ? "two/x/f" : "one/x/f"), 0) << i;
+  }
+  __atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+  for (auto& reader : readers) reader.join();
+}
+
 // Processes make, rename, link, remove and look up the same few names: nothing but the expected errors, and afterwards
 // link counts fit and everything can be removed.
 TEST_F(NamesTest, processes_fight_over_the_same_names) {
