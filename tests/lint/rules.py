@@ -35,7 +35,8 @@ LINKER_SYMBOLS = {"_GLOBAL_OFFSET_TABLE_", "_DYNAMIC", "__ehdr_start", "_end", "
 COMPILER_SYMBOLS = {"__popcountdi2"}
 ALLOWED_CALLS = {
     # The C ABI, which is called by programs, never from a hook: errno and its text, malloc'ed results, fork.
-    "api": {"__errno_location", "malloc", "free", "strerrordesc_np", "pthread_atfork", "__tls_get_addr"},
+    "api": {"__errno_location", "malloc", "free", "strerrordesc_np", "pthread_atfork", "__tls_get_addr",
+            "getenv"},  # PMEMFILE_SHM_DIR: the same V as everybody
     # Data of the dynamic linker, not calls: the list of loaded objects, the end of the stack,
     # what it found out about the processor and the auxiliary vector: tables, asked at start.
     "intercept": {"_r_debug", "__libc_stack_end", "__x86_get_cpuid_feature_leaf", "getauxval", "__tls_get_addr"},
