@@ -107,7 +107,7 @@ Result<void> check_open(Task& task, const inode::Attr& attr, int flags, bool cre
   if (!created && !may_access(*task.credentials, attr, mode)) return Error(EACCES);
   if ((flags & O_NOATIME) != 0 && task.credentials->fsuid != attr.uid && (task.credentials->capabilities & kCapFowner) == 0)
     return Error(EPERM);
-  // Sockets answer so everywhere; FIFOs and devices are names only in a pool (docs/limits.md).
+  // Sockets answer so everywhere. FIFOs and devices are served by the kernel: the preload library opens a stand-in there.
   if (!is_dir(attr.mode) && !is_regular(attr.mode)) return Error(ENXIO);
   return {};
 }
