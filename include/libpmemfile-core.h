@@ -277,8 +277,8 @@ PMEMfile *pmemfile_open_root(PMEMfilepool *pool, unsigned index, int flags);
 const char *pmemfile_errormsg(void);
 
 struct pmemfile_stats {
-	unsigned inodes;       /* in use */
-	unsigned dirs;         /* of them reachable directories */
+	unsigned inodes;       /* that have a name */
+	unsigned dirs;         /* of them directories */
 	unsigned block_arrays; /* always 0: contents are mapped by extents */
 	unsigned inode_arrays; /* blocks that the inodes in use fill, rounded up */
 	unsigned blocks;       /* blocks of 4 KiB in use */

@@ -142,45 +142,54 @@ PMEMFILE_API int pmemfile_name_to_handle_at(PMEMfilepool* pool, PMEMfile* dir, c
 
 namespace {
 
-struct Subdirectory {
-  Ino ino{};
-  u64 cookie = 0; // behind it
+// Inodes are counted by their names: a file of n links counts 1/n for each, in units of 2^-32.
+constexpr u64 kOne = u64{1} << 32;
+
+struct Tally {
+  journal::Store& store;
+  u64 directories = 0;
+  u64 files = 0; // times kOne
+  // Of the directory that is being read:
+  u64 cookie = 0; // behind the last entry seen
+  Ino subdirectory{};
   bool found = false;
 };
 
-bool take_directory(void* context, const dir::Listed& entry) {
-  auto& next = *static_cast<Subdirectory*>(context);
-  if (next.found) return false;
-  next.cookie = entry.cookie;
-  if (entry.type != vfs::type_of_mode(vfs::kTypeDir)) return true;
-  next.ino = entry.ino;
-  next.found = true;
+bool count_entry(void* context, const dir::Listed& entry) {
+  auto& tally = *static_cast<Tally*>(context);
+  if (tally.found) return false;
+  tally.cookie = entry.cookie;
+  if (entry.type == vfs::type_of_mode(vfs::kTypeDir)) {
+    tally.subdirectory = entry.ino;
+    tally.found = true;
+  } else if (Result<inode::Attr> attr = inode::read(tally.store, entry.ino); attr.ok() && attr.value().nlink != 0) {
+    tally.files += kOne / attr.value().nlink;
+  }
   return true;
 }
 
-// Counts the directories of a tree without memory: down to the next subdirectory, and up again by the parent pointer and
-// the key of the directory's entry there, which is where reading goes on.
-u64 count_directories(journal::Store& store, Ino root) {
-  u64 count = 1;
-  u64 bound = store.geometry.block_count * layout::kInodesPerBlock;
-  Subdirectory at{root, 0, false};
+// Walks a tree without memory: down to the next subdirectory, and up again by the parent pointer and the key of the
+// directory's entry there, behind which reading goes on.
+void count_tree(Tally& tally, Ino root) {
+  u64 bound = 2 * tally.store.geometry.block_count * layout::kInodesPerBlock;
   Ino dir = root;
-  for (u64 steps = 0; steps < 2 * bound && count < bound; ++steps) {
-    at.found = false;
-    if (!dir::list(store, dir, at.cookie, take_directory, &at).ok()) return count;
-    if (at.found) {
-      ++count;
-      dir = at.ino;
-      at.cookie = 0;
+  ++tally.directories;
+  tally.cookie = 0;
+  for (u64 steps = 0; steps < bound; ++steps) {
+    tally.found = false;
+    if (!dir::list(tally.store, dir, tally.cookie, count_entry, &tally).ok()) return;
+    if (tally.found) {
+      ++tally.directories;
+      dir = tally.subdirectory;
+      tally.cookie = 0;
       continue;
     }
-    if (dir == root) return count;
-    Result<inode::Attr> attr = inode::read(store, dir);
-    if (!attr.ok() || raw(attr.value().parent) == 0) return count;
-    at.cookie = attr.value().parent_key + 3;
+    if (dir == root) return;
+    Result<inode::Attr> attr = inode::read(tally.store, dir);
+    if (!attr.ok() || raw(attr.value().parent) == 0) return;
+    tally.cookie = attr.value().parent_key + 3;
     dir = attr.value().parent;
   }
-  return count;
 }
 
 unsigned shown(u64 value) { return value > ~0u ? ~0u : static_cast<unsigned>(value); }
@@ -192,11 +201,12 @@ PMEMFILE_API void pmemfile_stats(PMEMfilepool* pool, struct pmemfile_stats* stat
   if (!call.ready() || stats == nullptr) return;
   journal::Store& store = pool->pool->store();
   alloc::SpaceCount count = alloc::count_space(store);
-  u64 dirs = 0;
-  for (u64 root : store.geometry.root_ino) dirs += count_directories(store, Ino{root});
-  stats->inodes = shown(count.inodes_used);
-  stats->dirs = shown(dirs);
+  Tally tally{store};
+  for (u64 root : store.geometry.root_ino) count_tree(tally, Ino{root});
+  u64 inodes = tally.directories + (tally.files + kOne / 2) / kOne;
+  stats->inodes = shown(inodes);
+  stats->dirs = shown(tally.directories);
   stats->block_arrays = 0;
-  stats->inode_arrays = shown(div_up(count.inodes_used, layout::kInodesPerBlock));
+  stats->inode_arrays = shown(div_up(inodes, layout::kInodesPerBlock));
   stats->blocks = shown(count.total_blocks - count.free_blocks);
 }
