@@ -65,7 +65,9 @@ class KillStepTest : public OpensTest {
       // First as a peer that does not know of the death, then after the funeral.
       int error = open_error("f", O_RDWR, 50);
       ASSERT_TRUE(error == 0 || error == ENOENT) << steps << " errno " << error;
-      if (error == 0) ASSERT_EQ(close(50), 0);
+      if (error == 0) {
+        ASSERT_EQ(close(50), 0);
+      }
       vfs::bury_all_dead(*pool_);
       reset();
       ASSERT_EQ(census(v()), expected) << "killed after " << steps << " instructions";

@@ -140,8 +140,7 @@ TEST_F(ProcessTest, LocksOfTheDeadStandInNobodysWay) {
     EXPECT_EQ(mine(), EAGAIN);
     kill_child(pid);
     EXPECT_EQ(mine(), 0);
-    if (command == 0) EXPECT_TRUE(vfs::flock_file(task_, file, LOCK_UN).ok());
-    else EXPECT_EQ(lock(file, F_UNLCK, command), 0);
+    EXPECT_EQ(command == 0 ? vfs::flock_file(task_, file, LOCK_UN).error() : lock(file, F_UNLCK, command), 0);
     ::close(ready[0]), ::close(ready[1]);
   }
 }
@@ -301,8 +300,11 @@ TEST(Adopted, DISABLED_ImageTakesOver) {
   }, &handles);
   ASSERT_EQ(handles.size(), 1u);
   EXPECT_EQ(handles[0].first, 3u);
-  vfs::Credentials credentials{.capabilities = ~u64{0}};
-  vfs::Task task{.pool = &pool, .credentials = &credentials};
+  vfs::Credentials credentials;
+  credentials.capabilities = ~u64{0};
+  vfs::Task task;
+  task.pool = &pool;
+  task.credentials = &credentials;
   char bytes[] = " after";
   data::IoVec vector{bytes, 6};
   EXPECT_EQ(vfs::write_file(task, handles[0].second, -1, &vector, 1).value_or(0), 6u);
