@@ -28,6 +28,7 @@ int complain(int code, fmt::format_string<Args...> format, Args&&... args) {
 void add_run(CLI::App& app, Outcome& outcome);
 void add_info(CLI::App& app, Outcome& outcome);
 void add_doctor(CLI::App& app, Outcome& outcome);
+void add_files(CLI::App& app, Outcome& outcome);
 void add_help(CLI::App& app, Outcome& outcome);
 
 // Why a program cannot be served by preloading; empty: it can. `path` is what execve would get.

@@ -80,7 +80,7 @@ std::string executable_dir() {
 std::string find_library(const std::string& name) {
   std::string dir = executable_dir();
   // The build tree keeps programs and libraries together; an installed tree has bin and lib side by side.
-  for (const char* where : {"/", "/../" PMEMFILE_LIBDIR "/", "/../lib/", "/../lib/x86_64-linux-gnu/", "/../lib64/"}) {
+  for (const char* where : {"/", "/src/preload/", "/../" PMEMFILE_LIBDIR "/", "/../lib/", "/../lib/x86_64-linux-gnu/", "/../lib64/"}) {
     std::string candidate = dir + where + name;
     char absolute[PATH_MAX];
     if (access(candidate.c_str(), R_OK) == 0 && realpath(candidate.c_str(), absolute) != nullptr) return absolute;

@@ -12,6 +12,7 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   add_run(app, outcome);
   add_info(app, outcome);
+  add_files(app, outcome);
   add_doctor(app, outcome);
   add_help(app, outcome);
   try {
