@@ -173,6 +173,9 @@ Result<MetaBlock> take_meta(Tx& tx) {
 
 Result<void> release_data(Tx& tx, Extent extent) {
   if (extent.count == 0) return {};
+  // What was in use a moment ago is mapped and perhaps still cached: the next search begins there.
+  u64& cursor = tx.store().data_cursor;
+  if (line_of_block(extent.start) < load_relaxed(cursor)) store_relaxed(cursor, max_of<u64>(line_of_block(extent.start), 1));
   if (!tx.store().data_blocks(extent.start, extent.count)) return Error(kErrnoCorrupt);
   u64 last_line = line_of_block(extent.start + (extent.count - 1));
   if (last_line - line_of_block(extent.start) + 1 > tx.lines_left()) return Error(journal::kRecordFull);

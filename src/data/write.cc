@@ -43,7 +43,9 @@ class OverwriteHold {
       : tx_(store, journal::Opcode::kOverwrite), slot_(store.segment.slots[tx_.slot()]) {
     // Full barrier: either we see the bit, or who sets it sees us.
     store_full(slot_.shared_plus_1, raw(key) + 1);
-    granted_ = (load_acquire(store.segment.stripe(key).lock) & shm::kLockExcludesOverwriters) == 0;
+    shm::Stripe& stripe = store.segment.stripe(key);
+    if (PMEMFILE_UNLIKELY(load_acquire(stripe.overwritten) == 0)) store_full(stripe.overwritten, u64{1});
+    granted_ = (load_acquire(stripe.lock) & shm::kLockExcludesOverwriters) == 0;
   }
   ~OverwriteHold() { store_release(slot_.shared_plus_1, 0u); }
   bool granted() const { return granted_; }
@@ -207,6 +209,10 @@ Result<u64> ChunkWriter::fill(BlockNo block, u64 count, u64 first) {
 Result<u64> ChunkWriter::fill_hole(u64 first, u64 count) {
   u64 total = div_up(start_ + request_.left, layout::kBlockBytes) - first;
   alloc::Extent extent = TRY(edit_->take(first, count, total));
+  // A file that has grown beyond some blocks will probably go on.
+  constexpr u64 kSmallFileBlocks = 8;
+  if (first >= kSmallFileBlocks)
+    pmem::expect_sequential_fill(request_.store.medium, journal::block_offset(extent.start), extent.count * layout::kBlockBytes);
   u64 head = inside();
   u64 done = TRY(fill(extent.start, extent.count, first));
   u64 used = done == 0 ? 0 : div_up(head + done, layout::kBlockBytes);

@@ -55,7 +55,7 @@ void Tx::release_locks() {
 
 void Tx::forget_staged() {
   line_count_ = 0;
-  last_found_ = 0;
+  staged_filter_ = 0;
   fault_ = 0;
   fresh_data_ = false;
   committed_ = false;
@@ -124,7 +124,11 @@ void Tx::wait_while_overwriting(shm::Segment& v, u32 slot_index, shm::LockKey ke
 
 Result<void> Tx::exclude_overwriters(shm::LockKey key) {
   shm::Segment& v = store_.segment;
-  fetch_or(v.stripe(key).lock, shm::kLockExcludesOverwriters);
+  shm::Stripe& stripe = v.stripe(key);
+  fetch_or(stripe.lock, shm::kLockExcludesOverwriters);
+  // Taken back before the search: who finds it set and leaves it has published its slot before, and is found.
+  if (PMEMFILE_LIKELY(load_acquire(stripe.overwritten) == 0)) return {};
+  store_full(stripe.overwritten, u64{0});
   for (u32 i = 0; i < v.header->slot_count; ++i) {
     if (i != slot_ && PMEMFILE_UNLIKELY(load_acquire(v.slots[i].shared_plus_1) == raw(key) + 1))
       wait_while_overwriting(v, i, key);
@@ -133,13 +137,11 @@ Result<void> Tx::exclude_overwriters(shm::LockKey key) {
 }
 
 StagedLine* Tx::find_line(u64 line_offset) const {
-  if (line_count_ == 0) return nullptr;
-  if (lines_[last_found_].offset == line_offset) return &lines_[last_found_];
-  for (u32 i = 0; i < line_count_; ++i) {
-    if (lines_[i].offset != line_offset) continue;
-    last_found_ = i;
-    return &lines_[i];
-  }
+  if ((staged_filter_ & View::line_bit(PoolOff{line_offset})) == 0) return nullptr;
+  StagedLine& likely = lines_[staged_index_[line_offset / layout::kLineBytes % 64]];
+  if (PMEMFILE_LIKELY(likely.offset == line_offset)) return &likely;
+  for (u32 i = 0; i < line_count_; ++i)
+    if (lines_[i].offset == line_offset) return &lines_[i];
   return nullptr;
 }
 
@@ -159,7 +161,8 @@ StagedLine* Tx::stage_line(u64 line_offset) {
     fault_ = kErrnoCorrupt;
     return nullptr;
   }
-  last_found_ = line_count_++;
+  staged_index_[line_offset / layout::kLineBytes % 64] = static_cast<u8>(line_count_++);
+  staged_filter_ |= View::line_bit(PoolOff{line_offset});
   return &staged;
 }
 

@@ -50,6 +50,7 @@ class Tx {
   View view() const {
     View view(store_);
     view.tx_ = this;
+    view.filter_ = &staged_filter_;
     return view;
   }
 
@@ -107,7 +108,7 @@ class Tx {
   StagedLine* lines_;
   u32 slot_;
   u32 line_count_ = 0;
-  mutable u32 last_found_ = 0;
+  u64 staged_filter_ = 0; // View::line_bit of every staged line
   u32 key_count_ = 0;
   int fault_ = 0;
   bool fresh_data_ = false;
@@ -115,6 +116,8 @@ class Tx {
   u32 missed_ = kNoKey;
   RetryAction retry_action_ = nullptr;
   int action_error_ = 0;
+  // By residue of the line's number (see View::line_bit): where to look first; only set bits of the filter count.
+  u8 staged_index_[64];
   u32 keys_[shm::kMaxHeldLocks]; // what this Tx holds, in the order of taking
 };
 

@@ -42,6 +42,7 @@ void Reader::begin_slow() {
   for (;;) {
     writer_ = nullptr;
     view_.overlay_ = nullptr;
+    view_.filter_ = nullptr;
     sequence_ = load_acquire(stripe.sequence);
     if ((sequence_ & 1) == 0) return;
     u32 holder = load_acquire(stripe.lock) & shm::kLockSlotMask;
@@ -52,6 +53,7 @@ void Reader::begin_slow() {
       } else {
         // Committed: the record stays as it is until the sequence is even again.
         view_.overlay_ = area_words(store_, holder - 1, load_acquire(slot.sequence));
+        view_.filter_ = &View::kAllLines;
       }
       // What was found belongs together if the stripe is still in the same change.
       if (load_acquire(stripe.sequence) == sequence_) return;

@@ -18,7 +18,7 @@ class View {
 
   const Store& store() const { return *store_; }
   u64 load(PoolOff offset) const {
-    if (PMEMFILE_UNLIKELY(overlay_ != nullptr || tx_ != nullptr)) return load_slow(offset);
+    if (filter_ != nullptr && PMEMFILE_UNLIKELY((*filter_ & line_bit(offset)) != 0)) return load_slow(offset);
     return load_relaxed(store_->medium.word(offset));
   }
   // The whole line of `offset` with its trailer.
@@ -28,8 +28,12 @@ class View {
   friend class Tx;
   friend class Reader;
   u64 load_slow(PoolOff offset) const;
+  static u64 line_bit(PoolOff offset) { return u64{1} << (raw(offset) / layout::kLineBytes % 64); }
+  static constexpr u64 kAllLines = ~u64{0};
 
   const Store* store_;
+  // Which lines may have to be read elsewhere than in place: a bit for each residue of the line's number.
+  const u64* filter_ = nullptr;
   const u64* overlay_ = nullptr; // record of a writer that is applying it
   const Tx* tx_ = nullptr;
 };

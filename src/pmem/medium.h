@@ -67,6 +67,10 @@ u64 copy_out(const Medium& medium, void* to, PoolOff from, u64 size);
 // Fills with zeros; durable after the next fence().
 void zero(const Medium& medium, PoolOff to, u64 size);
 
+// Blocks [first, first + size) are about to be filled in sequence, and what follows will be, too: has the kernel map
+// them in steps of 64 KiB instead of page by page, which costs several times the copy. Only a matter of speed.
+void expect_sequential_fill(const Medium& medium, PoolOff first, u64 size);
+
 // Between two places of memory that may fault (arguments of system calls): the bytes not copied.
 u64 copy_guarded(void* to, const void* from, u64 size);
 

@@ -45,7 +45,10 @@ struct alignas(64) Stripe {
   // Times of one inode that are newer than the pool's copy (foundations A9); 0: of none.
   u64 times_ino;
   i64 mtime_ns, ctime_ns, atime_ns; // 0: not newer
-  u64 reserved[3];
+  // Not 0: some slot may be overwriting data in place under this stripe. Set by overwriters after they published their
+  // slot and before they look at the lock; see Tx::exclude_overwriters.
+  u64 overwritten;
+  u64 reserved[2];
 };
 static_assert(sizeof(Stripe) == 64);
 
