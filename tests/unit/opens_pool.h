@@ -6,6 +6,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <random>
 #include <string>
 
@@ -31,10 +32,15 @@ inline u64 seed() {
   return value;
 }
 
+// A folder for V that the test can remove: V itself outlives its pool's last user.
+inline std::string shm_dir_of(const std::string& path) { return path + "-shm"; }
+
 inline vfs::Pool* attach(const std::string& path, bool read_only = false) {
   vfs::AttachFailure failure{};
   vfs::AttachOptions options;
   options.read_only = read_only;
+  std::string shm_dir = shm_dir_of(path);
+  options.shm_dir = shm_dir.c_str();
   auto pool = vfs::Pool::attach(path.c_str(), options, &failure);
   EXPECT_TRUE(pool.ok()) << failure.text << " errno " << pool.error();
   return pool.ok() ? pool.value() : nullptr;
@@ -67,6 +73,7 @@ class OpensTest : public ::testing::Test {
  protected:
   explicit OpensTest(u64 bytes = 16 << 20) : path_("/dev/shm/pmemfile-opens-test-" + std::to_string(getpid())) {
     unlink(path_.c_str());
+    std::filesystem::create_directory(shm_dir_of(path_));
     vfs::Pool::MakeOptions options;
     options.bytes = bytes;
     options.sparse = true;
@@ -80,6 +87,7 @@ class OpensTest : public ::testing::Test {
   ~OpensTest() override {
     if (pool_ != nullptr) pool_->detach();
     unlink(path_.c_str());
+    std::filesystem::remove_all(shm_dir_of(path_));
   }
 
   void become(vfs::Pool* pool) {
