@@ -81,6 +81,9 @@ bool whole_block_free(Tx& tx, Ino ino) {
   Store& store = tx.store();
   BlockNo block = layout::ino_block(ino);
   if (raw(block) == load_relaxed(store.inode_cursor) || raw(block) == store.geometry.data_start_block) return false;
+  // The caller's operation needs some locks, too; one that ran out of them after staging half could not go back.
+  constexpr unsigned kLocksForOthers = 4;
+  if (tx.locks_left() < layout::kInodesPerBlock - 1 + kLocksForOthers) return false;
   for (unsigned i = 0; i < layout::kInodesPerBlock; ++i) {
     Ino other = layout::make_ino(block, i);
     if (other != ino && mode_word(tx.view(), other) != 0) return false;

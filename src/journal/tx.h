@@ -67,6 +67,8 @@ class Tx {
   // Stages one word. The caller holds the stripe that guards its line. A damaged line or a full record shows at
   // commit.
   void store(PoolOff offset, u64 value);
+  // Stripes that may still be locked.
+  unsigned locks_left() const { return shm::kMaxHeldLocks - key_count_; }
   // Lines that may still be staged.
   unsigned lines_left() const { return layout::kMaxRecordLines - line_count_; }
   // New blocks were written: the commit fences once before the record.

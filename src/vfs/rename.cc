@@ -28,15 +28,9 @@ Result<bool> is_above(Store& store, Ino ancestor, Ino dir) {
   return Error(kErrnoCorrupt);
 }
 
-struct Side {
-  Node dir;
-  std::string_view name;
-  bool must_be_dir = false;
-};
-
 struct Rename {
   Task& task;
-  Side from, to;
+  NamePlace from, to;
   unsigned flags;
 
   bool exchange() const { return (flags & RENAME_EXCHANGE) != 0; }
@@ -86,7 +80,7 @@ Result<void> check_shape(const Rename& op, const Found& found) {
 }
 
 // May this entry leave its directory?
-Result<void> check_leaving(const Rename& op, const Side& side, Ino ino) {
+Result<void> check_leaving(const Rename& op, const NamePlace& side, Ino ino) {
   if (!may_change_names(op.task, side.dir)) return Error(EACCES);
   inode::Attr attr = TRY(inode::load(journal::View(op.task.pool->store()), ino));
   if (sticky_forbids(op.task, side.dir, attr)) return Error(EPERM);
@@ -127,6 +121,9 @@ Result<void> lock_inodes(Tx& tx, const Rename& op, const Found& found) {
   return {};
 }
 
+// An inode number may have been used again, for another type of file, between the look-up and the lock.
+bool same_entry(const dir::Entry& a, const dir::Entry& b) { return a.ino == b.ino && a.type == b.type; }
+
 // Both names' leaves; kChanged if one of them is not what it was.
 struct Slots {
   dir::Slot from, to;
@@ -135,8 +132,8 @@ Result<Slots> lock_names(Tx& tx, const Rename& op, const Found& found) {
   Slots slots;
   slots.from = TRY(dir::lock_entry(tx, op.from.dir.ino, op.from.name));
   slots.to = TRY(dir::lock_entry(tx, op.to.dir.ino, op.to.name));
-  if (!slots.from.found || slots.from.entry.ino != found.from.ino) return Error(kChanged);
-  if (slots.to.found != found.replaces || (found.replaces && slots.to.entry.ino != found.to.ino)) return Error(kChanged);
+  if (!slots.from.found || !same_entry(slots.from.entry, found.from)) return Error(kChanged);
+  if (slots.to.found != found.replaces || (found.replaces && !same_entry(slots.to.entry, found.to))) return Error(kChanged);
   return slots;
 }
 
@@ -247,26 +244,18 @@ Result<void> prepare(const Rename& op, int error) {
   return dir::shrink(store, found.to.ino);
 }
 
-Result<Side> walk_to(Task& task, At at, Walk::Last& kind) {
-  Walk walk(task, Walk::Until::kParent, Follow::kNo);
-  TRY(walk.run(at));
-  kind = walk.last_kind();
-  return Side{walk.dir(), walk.last(), walk.must_be_dir()};
-}
-
 } // namespace
 
 Result<void> rename_at(Task& task, At from, At to, unsigned flags) {
   if ((flags & ~static_cast<unsigned>(RENAME_NOREPLACE | RENAME_EXCHANGE)) != 0) return Error(EINVAL);
   if ((flags & RENAME_NOREPLACE) != 0 && (flags & RENAME_EXCHANGE) != 0) return Error(EINVAL);
   Store& store = task.pool->store();
-  Walk::Last from_kind, to_kind;
   task.escaped_argument = 0;
-  Side from_side = TRY(walk_to(task, from, from_kind));
+  NamePlace from_side = TRY(find_place(task, from));
   task.escaped_argument = 1;
-  Side to_side = TRY(walk_to(task, to, to_kind));
-  if (from_kind != Walk::Last::kName) return Error(EBUSY);
-  if (to_kind != Walk::Last::kName) return Error((flags & RENAME_NOREPLACE) != 0 ? EEXIST : EBUSY);
+  NamePlace to_side = TRY(find_place(task, to));
+  if (from_side.kind != Walk::Last::kName) return Error(EBUSY);
+  if (to_side.kind != Walk::Last::kName) return Error((flags & RENAME_NOREPLACE) != 0 ? EEXIST : EBUSY);
   TRY(check_writable(store));
   Rename op{task, from_side, to_side, flags};
   Outcome outcome = TRY(run_change(store, Opcode::kRename, [&](int error) { return prepare(op, error); },

@@ -248,7 +248,7 @@ class Worker {
       default: error = vfs::resolve(task_, at(path), vfs::Follow::kNo).error();
     }
     switch (error) {
-      case 0: case ELOOP: case ENOENT: case EEXIST: case EISDIR: case ENOTDIR: case EPERM: case ENOTEMPTY: case EINVAL: break;
+      case 0: case ENOENT: case EEXIST: case EISDIR: case ENOTDIR: case EPERM: case ENOTEMPTY: case EINVAL: break;
       default: complain("shared operation " + std::to_string(dice) + " on " + path + ", " + other + ": errno " + std::to_string(error));
     }
   }
