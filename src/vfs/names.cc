@@ -114,23 +114,25 @@ int refusal(Store& store, Ino dir, std::string_view name, int otherwise) {
 }
 
 // The common half of mkdir, mknod, symlink and link: where the name goes, or why not.
-Result<void> walk_to_new_name(Task& task, Walk& walk, At at, bool directory, bool check_permission = true) {
-  TRY(walk.run(at));
-  if (walk.last_kind() != Walk::Last::kName) return Error(EEXIST);
-  TRY(check_length(walk.dir(), walk.last()));
+Result<NamePlace> place_of_new_name(Task& task, At at, bool directory, bool check_permission = true) {
+  NamePlace place = TRY(find_place(task, at));
+  if (place.kind != Walk::Last::kName) return Error(EEXIST);
+  TRY(check_length(place.dir, place.name));
   Store& store = task.pool->store();
-  if (PMEMFILE_UNLIKELY(walk.must_be_dir() && !directory)) return Error(refusal(store, walk.dir().ino, walk.last(), ENOENT));
-  if (PMEMFILE_UNLIKELY(!store.medium.writable)) return Error(refusal(store, walk.dir().ino, walk.last(), EROFS));
-  if (PMEMFILE_UNLIKELY(check_permission && walk.dir().nlink == 0)) return Error(ENOENT);
-  if (PMEMFILE_UNLIKELY(check_permission && !may_change_names(task, walk.dir())))
-    return Error(refusal(store, walk.dir().ino, walk.last(), EACCES));
-  return {};
+  int refused = 0;
+  if (place.must_be_dir && !directory)
+    refused = ENOENT;
+  else if (!store.medium.writable)
+    refused = EROFS;
+  else if (check_permission)
+    refused = place.dir.nlink == 0 ? ENOENT : may_change_names(task, place.dir) ? 0 : EACCES;
+  if (PMEMFILE_UNLIKELY(refused != 0)) return Error(refusal(store, place.dir.ino, place.name, refused));
+  return place;
 }
 
 Result<void> make_at(Task& task, At at, const Newcomer& what) {
-  Walk walk(task, Walk::Until::kParent, Follow::kNo);
-  TRY(walk_to_new_name(task, walk, at, is_dir(what.mode)));
-  TRY(make_entry(task, walk.dir(), walk.last(), what));
+  NamePlace place = TRY(place_of_new_name(task, at, is_dir(what.mode)));
+  TRY(make_entry(task, place.dir, place.name, what));
   return {};
 }
 
@@ -179,12 +181,11 @@ Result<void> mknod_at(Task& task, At at, u32 mode, u64 rdev) {
   if (type == kTypeDir) return Error(EPERM);
   bool device = type == kTypeChar || type == kTypeBlock;
   if (!device && type != kTypeRegular && type != kTypeFifo && type != kTypeSocket) return Error(EINVAL);
-  Walk walk(task, Walk::Until::kParent, Follow::kNo);
-  TRY(walk_to_new_name(task, walk, at, false));
+  NamePlace place = TRY(place_of_new_name(task, at, false));
   bool whiteout = type == kTypeChar && rdev == 0; // anybody may make one, as on Linux
   if (device && !whiteout && (task.credentials->capabilities & kCapMknod) == 0)
-    return Error(refusal(task.pool->store(), walk.dir().ino, walk.last(), EPERM));
-  TRY(make_entry(task, walk.dir(), walk.last(), Newcomer{type | (mode & kPermissionBits), device ? rdev : 0}));
+    return Error(refusal(task.pool->store(), place.dir.ino, place.name, EPERM));
+  TRY(make_entry(task, place.dir, place.name, Newcomer{type | (mode & kPermissionBits), device ? rdev : 0}));
   return {};
 }
 
@@ -229,13 +230,12 @@ Result<void> link_at(Task& task, At from, At to, Follow follow, bool allow_empty
   task.escaped_argument = 0;
   inode::Attr old = TRY(resolve(task, from, follow, allow_empty));
   task.escaped_argument = 1;
-  Walk walk(task, Walk::Until::kParent, Follow::kNo);
-  TRY(walk_to_new_name(task, walk, to, false, false));
+  NamePlace place = TRY(place_of_new_name(task, to, false, false));
   Store& store = task.pool->store();
-  int refused = !may_link(task, old) ? EPERM : walk.dir().nlink == 0 ? ENOENT : !may_change_names(task, walk.dir()) ? EACCES : is_dir(old.mode) ? EPERM : 0;
-  if (refused != 0) return Error(refusal(store, walk.dir().ino, walk.last(), refused));
-  Node dir = walk.dir();
-  std::string_view name = walk.last();
+  const Node& dir = place.dir;
+  std::string_view name = place.name;
+  int refused = !may_link(task, old) ? EPERM : dir.nlink == 0 ? ENOENT : !may_change_names(task, dir) ? EACCES : is_dir(old.mode) ? EPERM : 0;
+  if (refused != 0) return Error(refusal(store, dir.ino, name, refused));
   auto make_room = [&](int error) {
     return error == dir::kNeedsRoom ? dir::make_room(store, dir.ino, name) : nothing_to_prepare(error);
   };

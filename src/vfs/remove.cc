@@ -161,15 +161,14 @@ Result<void> free_orphan(Store& store, Ino ino, bool recovery) {
 }
 
 Result<void> unlink_at(Task& task, At at) {
-  Walk walk(task, Walk::Until::kParent, Follow::kNo);
-  TRY(walk.run(at));
+  NamePlace place = TRY(find_place(task, at));
   Store& store = task.pool->store();
-  if (walk.last_kind() != Walk::Last::kName) return Error(EISDIR);
+  if (place.kind != Walk::Last::kName) return Error(EISDIR);
   TRY(check_writable(store));
-  const Node& dir = walk.dir();
-  std::string_view name = walk.last();
+  const Node& dir = place.dir;
+  std::string_view name = place.name;
   TRY(check_length(dir, name));
-  if (PMEMFILE_UNLIKELY(walk.must_be_dir())) {
+  if (PMEMFILE_UNLIKELY(place.must_be_dir)) {
     dir::Entry entry = TRY(dir::lookup(store, dir.ino, name));
     return Error(entry.type == type_of_mode(kTypeDir) ? EISDIR : ENOTDIR);
   }
@@ -184,18 +183,17 @@ Result<void> unlink_at(Task& task, At at) {
 }
 
 Result<void> rmdir_at(Task& task, At at) {
-  Walk walk(task, Walk::Until::kParent, Follow::kNo);
-  TRY(walk.run(at));
+  NamePlace place = TRY(find_place(task, at));
   Store& store = task.pool->store();
-  switch (walk.last_kind()) {
+  switch (place.kind) {
     case Walk::Last::kName: break;
     case Walk::Last::kDot: return Error(EINVAL);
     case Walk::Last::kDotDot: return Error(ENOTEMPTY);
     case Walk::Last::kRoot: return Error(EBUSY);
   }
   TRY(check_writable(store));
-  const Node& dir = walk.dir();
-  std::string_view name = walk.last();
+  const Node& dir = place.dir;
+  std::string_view name = place.name;
   TRY(check_length(dir, name));
   if (PMEMFILE_UNLIKELY(!may_change_names(task, dir))) return Error(refusal(store, dir.ino, name, EACCES));
   // A directory that once was large has more leaves than one record takes: they go first.

@@ -441,20 +441,24 @@ Result<u64> Walk::append_frame(const Frame& frame, u64 length) {
 
 // ---- What the verbs use --------------------------------------------------------------------------------------------
 
-Result<inode::Attr> resolve(Task& task, At at, Follow follow, bool allow_empty) {
+__attribute__((noinline)) Result<inode::Attr> resolve(Task& task, At at, Follow follow, bool allow_empty) {
   if (allow_empty && at.path.empty()) return inode::read(task.pool->store(), at.dir);
   Walk walk(task, Walk::Until::kObject, follow);
   TRY(walk.run(at));
   return walk.attr();
 }
 
-// The last component is never a symlink's text here, as no last component is followed: it lies in the path (or is a
-// constant "."), so `buffer` is not needed.
-Result<Parent> resolve_parent(Task& task, At at, char (&)[256]) {
+// The last component is never a symlink's text here, as no last component is followed: it lies in the path.
+__attribute__((noinline)) Result<NamePlace> find_place(Task& task, At at) {
   Walk walk(task, Walk::Until::kParent, Follow::kNo);
   TRY(walk.run(at));
-  if (walk.last().size() > layout::kMaxNameBytes) return Error(ENAMETOOLONG);
-  return Parent{walk.dir().ino, walk.last(), walk.must_be_dir()};
+  return NamePlace{walk.dir(), walk.last(), walk.must_be_dir(), walk.last_kind()};
+}
+
+Result<Parent> resolve_parent(Task& task, At at, char (&)[256]) {
+  NamePlace place = TRY(find_place(task, at));
+  if (place.name.size() > layout::kMaxNameBytes) return Error(ENAMETOOLONG);
+  return Parent{place.dir.ino, place.name, place.must_be_dir};
 }
 
 } // namespace pmemfile::vfs

@@ -133,4 +133,14 @@ class Walk {
   Frame frames_[kMaxLinksFollowed];
 };
 
+// Where a name stands or would stand. `name` lies in the text of the path (or is the constant ".").
+struct NamePlace {
+  Node dir;
+  std::string_view name;
+  bool must_be_dir = false;
+  Walk::Last kind = Walk::Last::kName;
+};
+// The walk to it, in a stack frame that is gone afterwards.
+Result<NamePlace> find_place(Task& task, At at);
+
 } // namespace pmemfile::vfs
