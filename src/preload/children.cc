@@ -6,6 +6,7 @@
 #include "preload/descriptors.h"
 #include "preload/exec.h"
 #include "preload/handlers.h"
+#include "preload/inflight.h"
 #include "preload/maps.h"
 #include "vfs/repair.h"
 
@@ -141,6 +142,7 @@ long child_event(void* argument) {
   Process& process = current_process();
   g_threads = 1;
   reset_map_lock();
+  keep_only_block(&block);
   for (u32 i = 0; i < g_mount_count; ++i) {
     int old_token = process.pools[i]->token_fd();
     process.pools[i]->become_child(run->tickets[i]);

@@ -3,6 +3,9 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 
+#include "preload/children.h"
+#include "preload/inflight.h"
+
 namespace pmemfile::preload {
 namespace {
 
@@ -172,8 +175,9 @@ long close_file(Call& call, u32 fd, u64 word) {
     Locked locked(process);
     // Another thread may have been faster.
     if (load_relaxed(process.fds[fd]) != word) return -EBADF;
-    set_fd_word(process, fd, kFdStashed | (word & kFdKernelCloexec));
+    store_full(process.fds[fd], kFdStashed | kFdClosing | (word & kFdKernelCloexec));
   }
+  if (is_multi_threaded() && leave_to_user(call, fd, mount_of(word))) return 0;
   Result<void> closed = vfs::close_handle(call.pool(mount_of(word)), fd);
   give_back_number(process, fd);
   return to_long(closed);

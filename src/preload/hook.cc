@@ -3,10 +3,12 @@
 
 #include <sys/mman.h>
 
+#include "preload/children.h"
 #include "preload/config.h"
 #include "preload/credentials.h"
 #include "preload/descriptors.h"
 #include "preload/handlers.h"
+#include "preload/inflight.h"
 #include "preload/maps.h"
 #include "preload/report.h"
 #include "preload/signals.h"
@@ -88,9 +90,12 @@ intercept::Verdict serve(intercept::Frame& frame, Process& process) {
   for (;;) {
     t_thread.in_call = outer + 1;
     compiler_fence();
+    bool published = is_multi_threaded() && outer == 0;
+    if (published) publish_numbers(call);
     long result = outer != 0 || on_alternate_stack(frame.rsp())
                       ? dispatch(call)
                       : pmemfile_preload_on_stack(dispatch_on_stack, &call, block->stack + sizeof block->stack);
+    if (PMEMFILE_UNLIKELY(published)) withdraw_numbers(call);
     compiler_fence();
     t_thread.in_call = outer;
     if (PMEMFILE_UNLIKELY(outer == 0 && block->pending_count != 0)) {
@@ -132,13 +137,16 @@ ThreadBlock* thread_block() {
     block = reinterpret_cast<ThreadBlock*>(room);
     raw_syscall(SYS_mprotect, room, sizeof block->guard, PROT_NONE);
   }
+  register_block(block);
   t_thread.block = block;
   return block;
 }
 
 void free_thread_block() {
   ThreadBlock* block = t_thread.block;
-  if (block == nullptr || block == &g_first_block) return;
+  if (block == nullptr) return;
+  unregister_block(block);
+  if (block == &g_first_block) return;
   t_thread.block = nullptr;
   raw_syscall(SYS_munmap, as_arg(block), sizeof(ThreadBlock));
 }

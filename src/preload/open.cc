@@ -5,9 +5,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "preload/children.h"
 #include "preload/cwd.h"
 #include "preload/descriptors.h"
 #include "preload/handlers.h"
+#include "preload/inflight.h"
 #include "preload/names_of.h"
 #include "preload/paths.h"
 #include "preload/procfs.h"
@@ -206,13 +208,19 @@ long duplicate(Call& call, u64 word, u32 minimum, bool cloexec) {
 
 // Closes the file on a number that is about to be something else; the placeholder stays where it is.
 void drop_file_for_replacement(Call& call, u32 fd, u64 word) {
-  set_fd_word(call.process, fd, kFdStashed | (word & kFdKernelCloexec));
+  store_full(call.process.fds[fd], kFdStashed | (word & kFdKernelCloexec));
+  if (is_multi_threaded()) wait_for_users(call, fd);
   (void)vfs::close_handle(call.pool(mount_of(word)), fd);
 }
 
 long duplicate_onto(Call& call, u32 from, u32 to, int flags, bool same_is_error) {
   Process& process = call.process;
   u64 from_word = fd_word(process, from), to_word = fd_word(process, to);
+  for (unsigned tries = 0; (to_word & kFdClosing) != 0; ++tries) { // by another thread
+    if (tries == 10000) return -EBUSY;
+    raw_syscall(SYS_sched_yield);
+    to_word = fd_word(process, to);
+  }
   if ((flags & ~O_CLOEXEC) != 0) return -EINVAL;
   if (from == to) {
     if (same_is_error) return -EINVAL;
@@ -230,7 +238,8 @@ long duplicate_onto(Call& call, u32 from, u32 to, int flags, bool same_is_error)
     long made = raw_syscall(SYS_dup3, from, to, flags);
     if (made == -EINVAL) return kPassOn;
     if (made < 0 || !is_file(to_word)) return made;
-    set_fd_word(process, to, 0);
+    store_full(process.fds[to], u64{0});
+    if (is_multi_threaded()) wait_for_users(call, to);
     (void)vfs::close_handle(call.pool(mount_of(to_word)), to);
     return made;
   }

@@ -33,6 +33,7 @@ inline constexpr u64 kFdCloexec = u64{1} << 40;       // as the program sees it
 inline constexpr u64 kFdKernelCloexec = u64{1} << 41; // as the placeholder has it
 inline constexpr u64 kFdStashed = u64{1} << 42;       // closed for the program, placeholder kept for the next open
 inline constexpr u64 kFdInternal = u64{1} << 43;      // ours; the program sees it closed
+inline constexpr u64 kFdClosing = u64{1} << 44;       // stashed, but its handle is still being closed
 constexpr bool is_file(u64 word) { return ((word >> 32) & 0xff) != 0; }
 constexpr u32 mount_of(u64 word) { return static_cast<u32>((word >> 32) & 0xff) - 1; }
 constexpr vfs::Description description_of(u64 word) { return vfs::Description{static_cast<u32>(word)}; }
@@ -125,6 +126,9 @@ struct alignas(4096) ThreadBlock {
   char link[kPathBytes];
   PathRoom rooms[2];
   u8 scratch[16384];
+  ThreadBlock* next; // inflight.h
+  u32 in_use[4];     // numbers that the call under way may use, plus 1
+  u64 deferred;      // mount << 32 | number + 1 that this thread has to close
   u32 interrupted; // a signal came while an interruptible wait was under way
   u32 pending_count;
   u64 saved_mask;
