@@ -25,7 +25,8 @@ int complain(int code, fmt::format_string<Args...> format, Args&&... args) {
   return code;
 }
 
-void add_run(CLI::App& app, Outcome& outcome);
+// `separated`: the words behind "--"; lives until the end.
+void add_run(CLI::App& app, Outcome& outcome, const std::vector<std::string>& separated);
 void add_info(CLI::App& app, Outcome& outcome);
 void add_doctor(CLI::App& app, Outcome& outcome);
 void add_files(CLI::App& app, Outcome& outcome);

@@ -9,6 +9,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <filesystem>
+
 #include "tools/commands.h"
 
 extern char** environ;
@@ -94,13 +96,13 @@ class Doctor {
       status = start("/bin/ls", mount, library, mount + ":" + pool);
       say(status == 0, "mount point", status == 0 ? "ls sees it" : fmt::format("ls {} ends with status {}", mount, status));
     }
-    unlink(pool.c_str());
-    rmdir(dir);
+    std::error_code ignored;
+    std::filesystem::remove_all(dir, ignored);
   }
 
   int start(const std::string& program, const std::string& argument, const std::string& library, const std::string& pools) {
     std::vector<std::string> variables{"LD_PRELOAD=" + library, "PMEMFILE_POOLS=" + pools, "PATH=/usr/bin:/bin"};
-    if (const char* dir = std::getenv("PMEMFILE_SHM_DIR")) variables.push_back(std::string("PMEMFILE_SHM_DIR=") + dir);
+    variables.push_back("PMEMFILE_SHM_DIR=" + pools.substr(pools.find(':') + 1, pools.rfind('/') - pools.find(':') - 1));
     std::vector<char*> environment;
     for (std::string& variable : variables) environment.push_back(variable.data());
     environment.push_back(nullptr);

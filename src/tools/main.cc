@@ -10,7 +10,15 @@ int main(int argc, char** argv) {
                "was not found); otherwise 0 done, 1 failed, 2 wrong usage."};
   app.set_version_flag("-V,--version", "pmemfile " PMEMFILE_VERSION);
   app.require_subcommand(1);
-  add_run(app, outcome);
+  // What stands behind "--" belongs to the command that is to be run, whatever it looks like.
+  std::vector<std::string> command;
+  bool runs = argc > 1 && std::string_view(argv[1]) == "run";
+  for (int i = 2; runs && i < argc; ++i) {
+    if (std::string_view(argv[i]) != "--") continue;
+    command.assign(argv + i + 1, argv + argc);
+    argc = i;
+  }
+  add_run(app, outcome, command);
   add_info(app, outcome);
   add_files(app, outcome);
   add_doctor(app, outcome);

@@ -128,7 +128,7 @@ std::optional<std::string> make_pool(const std::string& path, u64 bytes) {
   return fmt::format("cannot make {}: {}", path, error_text(made.error()));
 }
 
-void add_run(CLI::App& app, Outcome& outcome) {
+void add_run(CLI::App& app, Outcome& outcome, const std::vector<std::string>& separated) {
   auto arguments = std::make_shared<RunArguments>();
   CLI::App* command = app.add_subcommand("run", "starts a program in a pool: pmemfile run [options] -- CMD...");
   command->add_option("-m,--mount", arguments->mount,
@@ -136,10 +136,15 @@ void add_run(CLI::App& app, Outcome& outcome) {
   command->add_option("-p,--pool", arguments->pool, fmt::format("the pool, made if missing ({})", default_pool()));
   command->add_option("-s,--size", arguments->size, fmt::format("of a pool to be made ({})", size_text(kDefaultPoolBytes)));
   command->add_flag("-r,--report", arguments->report, "print at the end what was served (PMEMFILE_REPORT=1)");
-  command->add_option("CMD", arguments->command, "the program and its arguments")->required();
-  command->prefix_command(false);
-  command->positionals_at_end();
-  command->callback([arguments, &outcome] { outcome.code = run(*arguments); });
+  // Everything from the first word that is no option of ours belongs to the command.
+  command->prefix_command();
+  command->footer("CMD... REQUIRED             the program and its arguments");
+  command->callback([arguments, command, &outcome, &separated] {
+    arguments->command = command->remaining();
+    arguments->command.insert(arguments->command.end(), separated.begin(), separated.end());
+    if (arguments->command.empty()) outcome.code = complain(kExitUsage, "run: name a command (see --help)");
+    else outcome.code = run(*arguments);
+  });
 }
 
 } // namespace pmemfile::tools

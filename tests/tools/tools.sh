@@ -1,0 +1,113 @@
+#!/usr/bin/env bash
+# tools.sh BUILD_DIR: mkfs.pmemfile, fsck.pmemfile and pmemfile as users meet them.
+set -u
+bin=$1
+work=$(mktemp -d /dev/shm/pmemfile-tools-XXXXXX)
+export PMEMFILE_SHM_DIR=$work
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+failed=0
+
+# expect STATUS WHAT COMMAND...: and the output, both streams, goes to ./out
+expect() {
+  local status=$1 what=$2
+  shift 2
+  "$@" > out 2>&1
+  local got=$?
+  [ "$got" = "$status" ] && return
+  echo "FAILED: $what: exit $got, expected $status: $*"
+  cat out
+  failed=1
+}
+says() {
+  grep -q -e "$1" out && return
+  echo "FAILED: the output lacks '$1':"
+  cat out
+  failed=1
+}
+
+# mkfs
+expect 0 "smallest pool" "$bin/mkfs.pmemfile" p 256K
+says 'volatile medium'
+expect 8 "a pool is not overwritten" "$bin/mkfs.pmemfile" p 1M
+says 'already holds a pool'
+expect 0 "unless forced" "$bin/mkfs.pmemfile" --force p 1M
+[ "$(stat -c '%s %b' p)" = "1048576 2048" ] || { echo "FAILED: not every block is allocated"; failed=1; }
+echo text > other
+expect 8 "data is not overwritten" "$bin/mkfs.pmemfile" other 1M
+grep -q text other || { echo "FAILED: data was overwritten"; failed=1; }
+expect 16 "no size" "$bin/mkfs.pmemfile" missing
+expect 16 "no number" "$bin/mkfs.pmemfile" missing 1X
+expect 16 "too small" "$bin/mkfs.pmemfile" missing 100K
+expect 16 "no path" "$bin/mkfs.pmemfile"
+expect 8 "a directory" "$bin/mkfs.pmemfile" . 1M
+expect 0 "dry run" "$bin/mkfs.pmemfile" --dry-run missing 1T
+[ ! -e missing ] || { echo "FAILED: a dry run made a file"; failed=1; }
+expect 0 "label and UUID" "$bin/mkfs.pmemfile" -f -L name -U 12345678-1234-4234-8234-123456789abc p 0
+expect 0 "sparse" "$bin/mkfs.pmemfile" --sparse sparse 1G
+[ "$(stat -c %b sparse)" -lt 10000 ] || { echo "FAILED: sparse pool is not sparse"; failed=1; }
+
+# info
+expect 0 "info" "$bin/pmemfile" info p
+says 'name'
+says '12345678-1234-4234-8234-123456789abc'
+expect 0 "info as JSON" "$bin/pmemfile" info --json --live p
+python3 -c 'import json; assert json.load(open("out"))["bytes"] == 1 << 20' || failed=1
+expect 1 "info of no pool" "$bin/pmemfile" info other
+
+# cp, ls, stat, df
+mkdir -p tree/inner
+seq 1 20000 > tree/inner/numbers
+ln -s inner/numbers tree/link
+expect 0 "copy in" "$bin/pmemfile" cp -r tree p:/
+expect 0 "ls" "$bin/pmemfile" ls -l p:/tree
+says 'link -> inner/numbers'
+expect 0 "copy out" "$bin/pmemfile" cp -r p:/tree back
+diff -r tree back || failed=1
+expect 0 "stat" "$bin/pmemfile" stat p:/tree/inner/numbers
+says "size $(stat -c %s tree/inner/numbers)"
+expect 0 "df" "$bin/pmemfile" df p
+expect 1 "copy of what is missing" "$bin/pmemfile" cp p:/none .
+
+# fsck
+expect 0 "a sound pool" "$bin/fsck.pmemfile" p
+says clean
+expect 8 "no pool" "$bin/fsck.pmemfile" none
+expect 16 "contradicting options" "$bin/fsck.pmemfile" -n -y p
+printf '\377' | dd of=p bs=1 seek=50 conv=notrunc status=none
+cp p damaged
+expect 4 "damage is found" "$bin/fsck.pmemfile" -n p
+says F0101
+cmp -s p damaged || { echo "FAILED: -n changed the pool"; failed=1; }
+expect 1 "and repaired" "$bin/fsck.pmemfile" -y --undo undo p
+expect 0 "for good" "$bin/fsck.pmemfile" p
+expect 0 "and undone" "$bin/fsck.pmemfile" --put-back undo p
+cmp -s p damaged || { echo "FAILED: undo is not exact"; failed=1; }
+"$bin/fsck.pmemfile" -y p > /dev/null
+
+# run
+if [ -e "$bin/src/preload/libpmemfile.so" ] || [ -e "$bin/libpmemfile.so" ]; then
+  expect 0 "run" "$bin/pmemfile" run -p p -m "$work/mnt" -- cat "$work/mnt/tree/inner/numbers"
+  cmp -s out tree/inner/numbers || { echo "FAILED: contents differ under preload"; failed=1; }
+  expect 3 "the command's status" "$bin/pmemfile" run -p p -m "$work/mnt" bash -c 'exit 3'
+  expect 0 "a pool is made" "$bin/pmemfile" run -p new -s 1M -m "$work/mnt" -- true
+  says 'made a pool of 1 MiB'
+  expect 127 "not found" "$bin/pmemfile" run -p p -m "$work/mnt" -- no-such-program
+  expect 126 "static" "$bin/pmemfile" run -p p -m "$work/mnt" -- /sbin/ldconfig
+  says 'statically linked'
+  expect 125 "no pool" "$bin/pmemfile" run -p other -m "$work/mnt" -- true
+  "$bin/pmemfile" run -p p -m "$work/mnt" -- sleep 5 &
+  sleeper=$!
+  sleep 0.5
+  expect 8 "fsck of a pool in use" "$bin/fsck.pmemfile" p
+  says 'in use'
+  expect 0 "who is at work" "$bin/pmemfile" info --live p
+  says "pid $sleeper"
+  kill "$sleeper"
+  wait "$sleeper" 2> /dev/null
+fi
+expect 2 "wrong usage" "$bin/pmemfile" run
+expect 2 "unknown command" "$bin/pmemfile" nonsense
+expect 0 "help environment" "$bin/pmemfile" help environment
+says PMEMFILE_POOLS
+exit $failed
