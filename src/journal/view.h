@@ -51,8 +51,10 @@ class Reader {
   // True if nothing that the stripe guards changed since construction or the last begin().
   bool valid() const {
     acquire_fence();
-    if (load_relaxed(store_.segment.stripe(key_).sequence) != sequence_) return false;
-    return PMEMFILE_LIKELY(writer_ == nullptr) || load_relaxed(writer_->phase) != kApplying;
+    // The phase first: a writer steps the sequence before it leaves kApplying, so a phase that says "not applying" because
+    // the writer is done already comes with a sequence that has moved on.
+    if (PMEMFILE_UNLIKELY(writer_ != nullptr) && load_acquire(writer_->phase) == kApplying) return false;
+    return load_relaxed(store_.segment.stripe(key_).sequence) == sequence_;
   }
   u32 sequence() const { return sequence_; }
   // How often it had to begin; long readers fall back to taking the lock (in a Tx) after a few.
