@@ -40,7 +40,7 @@ void attach_pools() {
       Result<vfs::Pool*> read_only = vfs::Pool::attach(g_mounts[i].pool_path, options, &second);
       if (read_only.ok()) pool = read_only;
     }
-    if (!pool.ok()) give_up("cannot use the pool", g_mounts[i].pool_path, failure.text);
+    if (!pool.ok()) give_up("cannot mount a pool", g_mounts[i].point, failure.text);
     g_process.pools[i] = pool.value();
   }
 }
