@@ -7,7 +7,6 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include "data/data.h"
 #include "preload/config.h"
 #include "preload/descriptors.h"
 #include "preload/exec_state.h"

@@ -5,7 +5,6 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include "data/data.h"
 #include "preload/descriptors.h"
 #include "preload/exec.h"
 #include "preload/exec_state.h"

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 
-#include "data/data.h"
 #include "preload/handlers.h"
 
 namespace pmemfile::preload {

@@ -2,8 +2,6 @@
 
 #include <fcntl.h>
 
-#include "inode/inode.h"
-
 namespace pmemfile::preload {
 namespace {
 

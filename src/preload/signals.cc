@@ -3,7 +3,6 @@
 #include <signal.h>
 #include <ucontext.h>
 
-#include "pmem/fault.h"
 #include "preload/handlers.h"
 #include "preload/maps.h"
 

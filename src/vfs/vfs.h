@@ -10,6 +10,7 @@
 #include "data/data.h"
 #include "inode/inode.h"
 #include "journal/store.h"
+#include "pmem/fault.h" // for whoever installs the fault handler
 
 struct stat;
 struct statfs;
