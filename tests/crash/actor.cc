@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <thread>
 
 #include "alloc/alloc.h"
@@ -14,8 +15,7 @@ using vfs::Follow;
 
 void Actor::must(const char* what, const std::string& path, int error) {
   if (error == 0) return;
-  std::fprintf(stderr, "%s %s: %s\n", what, path.c_str(), error < 1000 ? strerror(error) : std::to_string(error).c_str());
-  std::abort();
+  throw Impossible(std::string(what) + " " + path + ": " + (error < 1000 ? strerror(error) : std::to_string(error).c_str()));
 }
 
 Ino Actor::ino_of(const std::string& path) {
@@ -95,9 +95,17 @@ void Actor::in_slot(u32 slot, const std::function<void()>& body) {
   slot_ = slot;
   for (u32 i = 0; i < v.header->slot_count; ++i)
     if (i != slot) held_.push_back(shm::take_slot(v, i, pool_.store().waiter));
-  std::thread(body).join();
+  std::exception_ptr failure;
+  std::thread([&] {
+    try {
+      body();
+    } catch (...) {
+      failure = std::current_exception();
+    }
+  }).join();
   for (u32 i : held_) shm::release_slot(v, i);
   held_.clear();
+  if (failure) std::rethrow_exception(failure);
 }
 
 void Actor::other_slot(const std::function<void()>& body) {
@@ -105,11 +113,17 @@ void Actor::other_slot(const std::function<void()>& body) {
   for (u32 i : held_) shm::release_slot(pool_.store().segment, i);
   held_.clear();
   u32 next = (slot + 1) % static_cast<u32>(pool_.store().segment.header->slot_count);
-  in_slot(next, body);
+  std::exception_ptr failure;
+  try {
+    in_slot(next, body);
+  } catch (...) {
+    failure = std::current_exception();
+  }
   slot_ = slot;
   shm::Segment& v = pool_.store().segment;
   for (u32 i = 0; i < v.header->slot_count; ++i)
     if (i != slot) held_.push_back(shm::take_slot(v, i, pool_.store().waiter));
+  if (failure) std::rethrow_exception(failure);
 }
 
 void Actor::fill(const std::string& path, u64 left) {

@@ -18,7 +18,7 @@ namespace {
 struct Arguments {
   Limits limits;
   std::string only, keep;
-  bool list = false, planted = false;
+  bool list = false, planted = false, pairs = false;
 };
 
 // A directory in /dev/shm for pools and their shared segments, gone at the end.
@@ -57,9 +57,35 @@ bool explore(const Scenario& scenario, const Arguments& arguments, const std::st
   return false;
 }
 
+// Every operation behind every other one, from the first one's starting state, where both are possible.
+int explore_pairs(const Arguments& arguments, const std::string& dir) {
+  Counts total;
+  int wrong = 0, impossible = 0, possible = 0;
+  for (const Scenario& first : scenarios())
+    for (const Scenario& second : scenarios()) {
+      Scenario pair = first;
+      pair.name = first.name + " + " + second.name;
+      if (!arguments.only.empty() && pair.name.find(arguments.only) == std::string::npos) continue;
+      pair.operations.insert(pair.operations.end(), second.operations.begin(), second.operations.end());
+      if (second.between == Between::kMixed) pair.between = Between::kMixed;
+      try {
+        if (!explore(pair, arguments, dir, total)) ++wrong;
+        ++possible;
+      } catch (const Impossible&) {
+        ++impossible;
+      }
+      std::fflush(stdout);
+    }
+  std::printf("all: pairs %d (impossible %d), points %llu, states %llu, distinct %llu, in recovery %llu, wrong pairs %d\n", possible,
+              impossible, static_cast<unsigned long long>(total.crash_points), static_cast<unsigned long long>(total.states),
+              static_cast<unsigned long long>(total.distinct), static_cast<unsigned long long>(total.nested_states), wrong);
+  return wrong != 0;
+}
+
 int run(const Arguments& arguments) {
   Scratch scratch;
   if (arguments.planted) return find_planted_bugs(scratch.dir, arguments.limits);
+  if (arguments.pairs) return explore_pairs(arguments, scratch.dir);
   Counts total;
   int wrong = 0;
   std::printf("seed %llu\n", static_cast<unsigned long long>(arguments.limits.seed));
@@ -87,6 +113,7 @@ bool parse(int argc, char** argv, Arguments& arguments) {
     else if (option == "--keep") arguments.keep = value();
     else if (option == "--list") arguments.list = true;
     else if (option == "--planted") arguments.planted = true;
+    else if (option == "--pairs") arguments.pairs = true;
     else return false;
   }
   return true;
@@ -98,7 +125,7 @@ bool parse(int argc, char** argv, Arguments& arguments) {
 int main(int argc, char** argv) {
   pmemfile::crash::Arguments arguments;
   if (!pmemfile::crash::parse(argc, argv, arguments)) {
-    std::fprintf(stderr, "crash_explorer [--quick | --long] [--scenario TEXT] [--seed N] [--keep FILE] [--list] [--planted]\n");
+    std::fprintf(stderr, "crash_explorer [--quick | --long] [--scenario TEXT] [--seed N] [--keep FILE] [--list] [--planted] [--pairs]\n");
     return 2;
   }
   return pmemfile::crash::run(arguments);

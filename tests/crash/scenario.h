@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -9,7 +10,12 @@
 
 namespace pmemfile::crash {
 
-// Does things to an attached pool; any failure ends the test program with a line that says what failed.
+// An operation of a scenario failed: of a pair, that the second is not possible after the first.
+struct Impossible : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// Does things to an attached pool; throws Impossible.
 class Actor {
  public:
   explicit Actor(vfs::Pool& pool) : pool_(pool), task_(superuser(pool)) {}
