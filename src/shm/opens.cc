@@ -1,7 +1,5 @@
 #include "shm/opens.h"
 
-#include <cerrno>
-
 #include "shm/process.h"
 
 namespace pmemfile::shm {
@@ -45,7 +43,7 @@ void lock_owned_slow(Segment& v, u64& lock, int segment_fd) {
       if (!compare_exchange(lock, word, word | kLockWaited)) continue;
       word |= kLockWaited;
     }
-    if (futex_wait_at(futex_half(lock), static_cast<u32>(word), kLivenessCheckNs) != ETIMEDOUT) continue;
+    if (futex_wait_at(futex_half(lock), static_cast<u32>(word), kLivenessCheckNs) == 0) continue;
     ProcessRef owner = unpack_process(word & ~u64{kLockWaited});
     if (owner == v.self || process_alive(v, segment_fd, owner)) continue;
     if (compare_exchange(lock, word, self | kLockWaited)) return;

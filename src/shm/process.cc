@@ -165,7 +165,7 @@ bool process_alive(const Segment& v, int segment_fd, ProcessRef ref) {
   return lock.l_type != F_UNLCK;
 }
 
-bool claim_repair(Segment& v, ProcessRef dead) {
+bool claim_repair(Segment& v, ProcessRef dead, ProcessRef* before) {
   Process* entry = find_process(v, dead);
   if (entry == nullptr) return false;
   u64& claims = process_table(v).claims;
@@ -184,6 +184,7 @@ bool claim_repair(Segment& v, ProcessRef dead) {
     bool needed = load_acquire(entry->generation) == dead.generation &&
                   load_acquire(entry->state) != static_cast<u32>(ProcessState::kFree) &&
                   !process_alive(v, v.fd, dead);
+    if (needed && before != nullptr) *before = unpack_process(claim);
     if (needed) return true;
     end_repair(v, dead, false);
     return false;

@@ -91,8 +91,9 @@ void release_process(Segment& v, ProcessRef ref, int token_fd);
 // been repaired since. Never true for 0.
 bool process_alive(const Segment& v, int segment_fd, ProcessRef ref);
 
-// The right to repair `dead`: false if it needs no repair (any more), lives, or somebody alive is at it.
-bool claim_repair(Segment& v, ProcessRef dead);
+// The right to repair `dead`: false if it needs no repair (any more), lives, or somebody alive is at it. `before`: who had
+// the right and died over it.
+bool claim_repair(Segment& v, ProcessRef dead, ProcessRef* before = nullptr);
 // Gives the claim back; `freed`: the entry is empty and may be used again.
 void end_repair(Segment& v, ProcessRef dead, bool freed);
 // After exec: the threads that had claimed something are gone.

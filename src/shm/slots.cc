@@ -1,7 +1,5 @@
 #include "shm/slots.h"
 
-#include <cerrno>
-
 #include "shm/process.h"
 
 namespace pmemfile::shm {
@@ -51,7 +49,8 @@ u32 take_slot_slow(Segment& v, u32 hint, const Waiter& waiter) {
     store_full(waited, 1u);
     slot = find_idle_slot(v, hint);
     if (slot != count) return slot;
-    if (futex_wait(waited, 1, kLivenessCheckNs) == ETIMEDOUT) repair_dead_slot_owners(v, waiter);
+    // Interrupted by signals, it might never sleep its time out.
+    if (futex_wait(waited, 1, kLivenessCheckNs) != 0) repair_dead_slot_owners(v, waiter);
   }
 }
 
@@ -72,7 +71,8 @@ void lock_stripe_slow(Segment& v, u32 slot, LockKey key, const Waiter& waiter) {
       if (!compare_exchange(lock, word, word | kLockWaited)) continue;
       word |= kLockWaited;
     }
-    if (futex_wait(lock, word, kLivenessCheckNs) != ETIMEDOUT) continue;
+    // Interrupted by a signal counts as timed out: a timer that is faster would put off the question for ever.
+    if (futex_wait(lock, word, kLivenessCheckNs) == 0) continue;
     u32 holder = (load_acquire(lock) & kLockSlotMask);
     if (holder == 0 || holder > v.header->slot_count) continue;
     repair_if_dead(v, load_acquire(v.slots[holder - 1].owner), waiter);

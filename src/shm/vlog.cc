@@ -6,16 +6,18 @@ void repair_vlog(Segment& v, u32 slot) {
   Slot& s = v.slots[slot];
   u32 count = min_of<u32>(load_acquire(s.vlog_count), kMaxVlogWords);
   bool committed = load_acquire(s.vlog_committed) == 1;
-  for (u32 i = 0; i < count; ++i) {
-    u64 offset = s.vlog[i].offset;
-    if (offset % 8 != 0 || offset > v.bytes - 8) continue;
-    u64& word = *v.at<u64>(offset);
-    if (committed)
-      store_release(word, s.vlog[i].value);
-    else if (load_acquire(word) == claim_mark(slot))
-      store_release(word, u64{0});
-  }
+  auto each = [&](auto&& body) {
+    for (u32 i = 0; i < count; ++i) {
+      u64 offset = s.vlog[i].offset;
+      if (offset % 8 == 0 && offset <= v.bytes - 8) body(*v.at<u64>(offset), s.vlog[i].value);
+    }
+  };
+  if (committed) each([](u64& word, u64 value) { store_release(word, value); });
   store_release(s.vlog_committed, 0u);
+  // What was claimed in vain, or is to be free. Not before the list is void: others may take it from here on.
+  each([&](u64& word, u64) {
+    if (load_acquire(word) == claim_mark(slot)) store_release(word, u64{0});
+  });
   store_release(s.vlog_count, 0u);
 }
 

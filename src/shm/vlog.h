@@ -3,7 +3,8 @@
 // What it is: the new values of words are listed in the record slot (Slot::vlog), the list is marked committed, the values
 // are stored, the mark is cleared. Repair of a dead slot stores the values of a committed list again and forgets an
 // uncommitted one. A free entry of a table is taken by claim(): the word that says "free" (0) gets a mark that names the
-// slot, so that repair can tell and free it; until the commit the entry is this operation's own.
+// slot, so that repair can tell and free it; until the commit the entry is this operation's own. An entry is given back by
+// release(): it gets the same mark with the other values and becomes free when the list is not committed any more.
 // Life: construct (takes a slot), lock, claim and store, commit, maybe again, end (releases everything). What is not
 // committed leaves no trace. Nothing may take a second slot meanwhile.
 // Rules: stack object of one thread; hook-safe.
@@ -30,8 +31,11 @@ class VTx {
   u32 slot() const { return slot_; }
   void lock(LockKey key) { lock_stripe(v_, slot_, key, waiter_); }
 
-  // The word gets the value at the commit. At most kMaxVlogWords claims and stores a commit.
+  // The word gets the value at the commit. At most kMaxVlogWords claims, stores and releases a commit.
   void store(u64& word, u64 value) { list(word, value); }
+  // The entry of the word is free after the commit. Not simply a store of 0: somebody else could take the entry while the
+  // list still counts, and repair would free it under him. So it is marked first, and freed when the list is done with.
+  void release(u64& word) { list(word, claim_mark(slot_)); }
   // Takes a free word; false if it is taken already.
   bool claim(u64& word, u64 value) {
     if (load_relaxed(word) != 0) return false;
@@ -44,22 +48,31 @@ class VTx {
   void commit() {
     Slot& s = slot_ref();
     store_release(s.vlog_committed, 1u);
-    for (u32 i = 0; i < s.vlog_count; ++i) store_release(*v_.at<u64>(s.vlog[i].offset), s.vlog[i].value);
+    bool releases = false;
+    for (u32 i = 0; i < s.vlog_count; ++i) {
+      store_release(*v_.at<u64>(s.vlog[i].offset), s.vlog[i].value);
+      releases |= s.vlog[i].value == claim_mark(slot_);
+    }
     store_release(s.vlog_committed, 0u);
+    if (releases) free_marked();
     store_release(s.vlog_count, 0u);
   }
   void abandon() {
     Slot& s = slot_ref();
     if (PMEMFILE_LIKELY(s.vlog_count == 0)) return;
-    for (u32 i = 0; i < s.vlog_count; ++i) {
-      u64& word = *v_.at<u64>(s.vlog[i].offset);
-      if (load_relaxed(word) == claim_mark(slot_)) store_release(word, u64{0});
-    }
+    free_marked();
     store_release(s.vlog_count, 0u);
   }
 
  private:
   Slot& slot_ref() { return v_.slots[slot_]; }
+  void free_marked() {
+    const Slot& s = slot_ref();
+    for (u32 i = 0; i < s.vlog_count; ++i) {
+      u64& word = *v_.at<u64>(s.vlog[i].offset);
+      if (load_relaxed(word) == claim_mark(slot_)) store_release(word, u64{0});
+    }
+  }
   void list(u64& word, u64 value) {
     Slot& s = slot_ref();
     u32 count = s.vlog_count;

@@ -18,7 +18,7 @@ bool drop_locks(shm::Segment& v, shm::VTx& tx, shm::Vnode& vnode, FileLockKind k
     }
     u32 index = static_cast<u32>(*link - 1);
     tx.store(*link, lock->next_plus_1);
-    tx.store(lock->in_use, 0);
+    tx.release(lock->in_use);
     tx.commit();
     shm::slot_hints(v, tx.slot()).file_lock = index;
     any = true;

@@ -115,7 +115,7 @@ void cut_out(shm::Segment& v, VTx& tx, Vnode& vnode, const Request& r, const Fil
       tx.store(lock->start, r.last + 1);
     } else {
       tx.store(*link, lock->next_plus_1);
-      tx.store(lock->in_use, 0);
+      tx.release(lock->in_use);
       tx.commit();
       continue; // `link` names the next one now
     }

@@ -39,7 +39,7 @@ Result<u64> claim_entry(VTx& tx, Entry* entries, u64 Entry::*word, u64 count, u6
 // Is it still the inode that the walk found? open_key is held, and who removes the last name holds it, too.
 Result<void> check_still_there(Pool& pool, const inode::Attr& attr, const Vnode* vnode) {
   inode::Attr now = TRY(inode::read(pool.store(), attr.ino));
-  if (now.generation != attr.generation || (now.flags & layout::kFlagDead) != 0) return Error(ESTALE);
+  if (now.generation != attr.generation || (now.flags & (layout::kFlagDead | layout::kFlagFreeing)) != 0) return Error(ESTALE);
   // One that never had a link (O_TMPFILE) gets its first user here.
   if (now.nlink == 0 && vnode == nullptr && attr.nlink != 0) return Error(ESTALE);
   return {};
@@ -79,12 +79,16 @@ void unchain_vnode(shm::Segment& v, VTx& tx, Vnode& vnode) {
   }
 }
 
-// The last user of an inode goes: if it has no links, it is noted for freeing in the same operation. Null: not so, or no
-// room to note it, in which case the pool's next recovery frees it.
-u64* note_pending(Pool& pool, shm::Segment& v, VTx& tx, const Vnode& vnode) {
-  if (!pool.store().medium.writable) return nullptr;
+// The last user of an inode goes: has it no links either?
+bool to_be_freed(Pool& pool, const Vnode& vnode) {
+  if (!pool.store().medium.writable) return false;
   auto attr = inode::read(pool.store(), Ino{vnode.ino});
-  if (!attr.ok() || attr.value().nlink != 0 || attr.value().generation != vnode.generation) return nullptr;
+  return attr.ok() && attr.value().nlink == 0 && attr.value().generation == vnode.generation;
+}
+
+// Notes in the same operation that the inode is to be freed. Null: no room to note it; should this process die before it has
+// freed the inode, the next recovery of the pool does.
+u64* note_pending(shm::Segment& v, VTx& tx, const Vnode& vnode) {
   Process* self = shm::find_process(v, v.self);
   if (self == nullptr) return nullptr;
   u64 value = vnode.ino | vnode.generation << shm::kPendingGenerationShift;
@@ -133,7 +137,9 @@ Result<OpenResult> open_unnamed(Task& task, At at, int flags, u32 mode, u32 hand
   if (!is_dir(dir.mode)) return Error(ENOTDIR);
   Ino ino = TRY(create_unnamed(task, dir.ino, mode, (flags & O_EXCL) == 0));
   inode::Attr attr = TRY(inode::read(task.pool->store(), ino));
-  return open_found(task, attr, flags & ~(O_TRUNC | O_TMPFILE), true, handle);
+  auto opened = with_room(*task.pool, [&] { return open_found(task, attr, flags & ~(O_TRUNC | O_TMPFILE), true, handle); });
+  if (!opened.ok()) (void)free_orphan(task.pool->store(), ino);
+  return opened;
 }
 
 } // namespace
@@ -191,7 +197,7 @@ Result<void> drop_handle(Pool& pool, shm::ProcessRef process, u32 handle) {
   OpenDescription* description = shm::description_at(v, shm::handle_description(value));
   if (description == nullptr) return Error(kErrnoCorrupt);
   Ino ino{load_acquire(description->ino)};
-  bool mapping = (value & shm::kHandleIsMapping) != 0, last_user = false;
+  bool mapping = (value & shm::kHandleIsMapping) != 0, last_user = false, unlinked = false;
   u64* pending = nullptr;
   {
     VTx tx(v, pool.store().waiter, slot_hint(v));
@@ -208,23 +214,32 @@ Result<void> drop_handle(Pool& pool, shm::ProcessRef process, u32 handle) {
       if (dropped) wake_lock_waiters(*vnode);
     }
     tx.store(*word, 0);
-    tx.store(description->refs, description->refs - 1);
+    if (last)
+      tx.release(description->refs);
+    else
+      tx.store(description->refs, description->refs - 1);
     if (mapping) tx.store(vnode->pins, vnode->pins - 1);
     if (last) {
       last_user = vnode->users == 1;
-      tx.store(vnode->users, vnode->users - 1);
+      if (last_user)
+        tx.release(vnode->users);
+      else
+        tx.store(vnode->users, vnode->users - 1);
       shm::SlotHints& hints = shm::slot_hints(v, tx.slot());
       hints.description = shm::handle_description(value);
       if (last_user) {
         unchain_vnode(v, tx, *vnode);
         hints.vnode = static_cast<u32>(description->vnode);
-        pending = note_pending(pool, v, tx, *vnode);
+        unlinked = to_be_freed(pool, *vnode);
+        if (unlinked) pending = note_pending(v, tx, *vnode);
       }
     }
     tx.commit();
   }
   if (pending != nullptr)
     free_pending(pool, *pending, false);
+  else if (unlinked)
+    (void)free_orphan(pool.store(), ino);
   else if (last_user)
     (void)inode::flush_times(pool.store(), ino);
   return {};

@@ -29,6 +29,13 @@ void repair_slots(Store& store, ProcessRef dead) {
   }
 }
 
+bool owns_slots(const Segment& v, ProcessRef process) {
+  if (process == ProcessRef{}) return false;
+  for (u32 i = 0; i < v.header->slot_count; ++i)
+    if (load_acquire(v.slots[i].owner) == pack(process)) return true;
+  return false;
+}
+
 ProcessState state_of(const Process& entry) { return static_cast<ProcessState>(load_acquire(entry.state)); }
 
 void drop_one(void* context, u32 handle, u64) {
@@ -68,7 +75,11 @@ void repair_dead(Store& store, ProcessRef dead) {
 
 void bury(Pool& pool, ProcessRef dead) {
   Segment& v = pool.store().segment;
-  if (!is_undertaker(pool) || !shm::claim_repair(v, dead)) return;
+  ProcessRef before;
+  if (!is_undertaker(pool) || !shm::claim_repair(v, dead, &before)) return;
+  // What the undertaker before was doing with the dead one's handles is completed first: their pages are given away here.
+  if (before != ProcessRef{} && before != v.self) repair_dead(pool.store(), before);
+  if (before != v.self && owns_slots(v, before)) return shm::end_repair(v, dead, false);
   repair_slots(pool.store(), dead);
   free_entry(pool, *shm::find_process(v, dead), dead);
   shm::end_repair(v, dead, true);
