@@ -3,6 +3,7 @@
 #include "alloc/bitmap.h"
 #include "journal/recovery.h"
 #include "shm/hints.h"
+#include "shm/process.h"
 
 namespace pmemfile::alloc {
 namespace {
@@ -39,27 +40,41 @@ bool take_if_idle(shm::Segment& v, u32 slot) {
   return compare_exchange(v.slots[slot].owner, nobody, shm::pack(v.self));
 }
 
-// Every record that existed at the call names none of the candidates' lines afterwards: idle slots are retired here; in a
-// busy one both areas have to be written anew, or it has to become idle. Gives up on a stopped owner.
+// Waits until no record of the slot that was there at `start` counts: an idle one is retired here; in a busy one both areas
+// have to be written anew, or it has to become idle. Gives up after a while.
+bool retire_other(Store& store, u32 index, u64 start) {
+  shm::Segment& v = store.segment;
+  shm::Slot& slot = v.slots[index];
+  for (u32 spins = 0; spins < 100000; ++spins) {
+    if (take_if_idle(v, index)) {
+      journal::retire_slot(store, index);
+      shm::release_slot(v, index);
+      return true;
+    }
+    // Its owner may be converting, too, and be waiting for ours.
+    if (load_acquire(slot.retired) >= start) return true;
+    if (load_acquire(slot.sequence) >= start + layout::kRecordAreasPerSlot) return true;
+    cpu_relax();
+  }
+  return false;
+}
+
+bool repair_if_dead(Store& store, u32 index) {
+  shm::ProcessRef owner = shm::unpack_process(load_acquire(store.segment.slots[index].owner));
+  if (owner.index_plus_1 == 0) return true;
+  if (owner == store.segment.self || shm::process_alive(store.segment, store.waiter.segment_fd, owner)) return false;
+  store.waiter.repair(store.waiter.context, owner);
+  return true;
+}
+
+// No record that existed at the call names a line of the candidates afterwards. Gives up on a stopped owner.
 bool retire_all(Store& store, u32 own_slot) {
   journal::retire_slot(store, own_slot);
-  shm::Segment& v = store.segment;
+  const shm::Segment& v = store.segment;
   for (u32 i = 0; i < v.header->slot_count; ++i) {
     if (i == own_slot) continue;
     u64 start = load_acquire(v.slots[i].sequence);
-    bool done = false;
-    for (u32 spins = 0; !done && spins < 100000; ++spins) {
-      if (take_if_idle(v, i)) {
-        journal::retire_slot(store, i);
-        shm::release_slot(v, i);
-        done = true;
-      } else if (load_acquire(v.slots[i].sequence) >= start + layout::kRecordAreasPerSlot) {
-        done = true;
-      } else {
-        cpu_relax();
-      }
-    }
-    if (!done) return false;
+    if (!retire_other(store, i, start) && !(repair_if_dead(store, i) && retire_other(store, i, start))) return false;
   }
   return true;
 }

@@ -100,6 +100,8 @@ void retire_slot(Store& store, u32 slot) {
   pmem::fence(store.medium);
   for (u32 area = 0; area < layout::kRecordAreasPerSlot; ++area) void_area(store, slot, area);
   pmem::fence(store.medium);
+  shm::Slot& s = store.segment.slots[slot];
+  store_release(s.retired, s.sequence);
 }
 
 } // namespace pmemfile::journal

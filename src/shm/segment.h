@@ -14,7 +14,7 @@
 namespace pmemfile::shm {
 
 inline constexpr u64 kSegmentMagic = 0x314745534d454d50; // "PMEMSEG1"
-inline constexpr u32 kSegmentVersion = 1;
+inline constexpr u32 kSegmentVersion = 2;
 
 // An attached process: index of its entry and the generation of the entry's use. 0 is nobody.
 struct ProcessRef {
@@ -70,7 +70,7 @@ struct alignas(64) Slot {
   u64 last_thread;   // who flushed the last record's effects; see Tx
   u32 shared_plus_1; // stripe in which this slot overwrites data in place, plus 1; 0: none
   u32 held_count;    // entries of `held` to look at
-  u64 retired;       // sequence up to which all records' effects are known durable
+  u64 retired;       // sequence up to which all records are void, their effects durable
   u64 pending_ino;   // inode to free if it turns out unlinked and unreferenced; looked at in repair
   u32 held[kMaxHeldLocks]; // stripe + 1, written before the lock is taken and cleared after it is released
   // Redo log of an operation on V itself (open, close, file locks): see vlog.h.
@@ -110,6 +110,7 @@ struct SegmentHeader {
   u64 topology_sequence; // advanced by what can make a cached path wrong: see vfs/walk
   u64 used_blocks_delta;
   u64 reserved[16];
+  char pool_path[256]; // absolute, of the pool when this V was made; empty if unknown. For remove_stale_segments.
 };
 
 // This process's mapping of V.
