@@ -126,17 +126,30 @@ bool reusable(const shm::Segment& v, const layout::State& state) {
   return v.header->record_epoch == state.record_epoch && load_acquire(table.occupied) == 0 && load_acquire(table.buried) == 0;
 }
 
+// For who clears away Vs of pools that are gone.
+void remember_path(Attach& a) {
+  FixedText<32> link;
+  link << "/proc/self/fd/" << a.fd;
+  long size = raw_syscall(SYS_readlink, as_arg(link.c_str()), as_arg(a.identity.path), sizeof a.identity.path);
+  // One that does not fit or was removed already ("... (deleted)") is not remembered.
+  bool whole = size > 0 && size < static_cast<long>(sizeof a.identity.path) && a.identity.path[size - 1] != ')';
+  if (!whole) a.identity.path[0] = '\0';
+}
+
 // Replays, makes a new V and writes into the superblock that it is the one in force.
 Result<void> start_epoch(Attach& a, const shm::SegmentHeader& plan) {
   Store& store = a.pool->store();
   store.segment = {};
   store.record_epoch = a.state.record_epoch;
   if (!journal::replay_all(store).ok()) return a.fail(kErrnoCorrupt, "its records are damaged; run fsck.pmemfile");
+  remember_path(a);
   auto made = shm::create_segment(a.options.shm_dir, a.identity, plan, a.state.record_epoch + 1);
   if (!made.ok())
     return a.fail(made.error(), "its shared segment cannot be made in /dev/shm (or PMEMFILE_SHM_DIR): no room, no "
                                 "permission, or something foreign has its name");
   store.segment = made.value();
+  // Nobody else may use it before the pool is at rest (join): should this process die first, the next one begins again.
+  store_release(store.segment.header->ready, 0u);
   shm::SegmentIdentity identity = TRY(shm::identity_of(store.segment));
   layout::State state = a.state;
   state.record_epoch += 1;
@@ -220,6 +233,7 @@ Result<void> join(Attach& a, bool fresh) {
   PoolInternals::set_token(pool, registered.value().token_fd);
   if (fresh && !inode::for_each_orphan(store, bring_to_rest, &store).ok())
     return a.fail(kErrnoCorrupt, "its orphan lists are damaged; run fsck.pmemfile");
+  if (fresh) store_release(store.segment.header->ready, 1u);
   // Only now may others come: they find a pool at rest, and a V that somebody alive is using.
   if (a.first) TRY(lock_pool(a.fd, F_RDLCK, true));
   bury_dead(store);
