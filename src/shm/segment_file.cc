@@ -101,6 +101,7 @@ SegmentHeader plan_of(const SegmentHeader& header) {
   plan.ready = 0;
   plan.segment_id = plan.pool_dev = plan.pool_ino = plan.record_epoch = 0;
   for (u8& byte : plan.pool_uuid) byte = 0;
+  for (char& byte : plan.pool_path) byte = '\0';
   plan.version = 0;
   plan.slots_waited = 0;
   plan.topology_sequence = plan.used_blocks_delta = 0;
@@ -140,6 +141,7 @@ Result<Segment> fill_new(int fd, const PoolIdentity& pool, const SegmentHeader& 
   v.header->pool_dev = pool.dev;
   v.header->pool_ino = pool.ino;
   __builtin_memcpy(v.header->pool_uuid, pool.uuid, sizeof pool.uuid);
+  __builtin_memcpy(v.header->pool_path, pool.path, sizeof pool.path);
   v.header->record_epoch = record_epoch;
   store_release(v.header->ready, 1u);
   point_tables(v);
@@ -154,6 +156,7 @@ Result<Segment> create_segment(const char* shm_dir, const PoolIdentity& pool, co
     Name name, temporary;
     put_name(name, pool);
     TRY(check_place(dir_fd, name, pool));
+    remove_stale_segments(dir_fd);
     u64 id = TRY(random_id());
     put_name(temporary, pool);
     temporary << ".new-";

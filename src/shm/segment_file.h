@@ -19,6 +19,7 @@ struct PoolIdentity {
   u64 dev = 0, ino = 0;
   u8 uuid[16] = {};
   u32 mode = 0, uid = 0, gid = 0; // mode: permission bits
+  char path[256] = {};            // absolute; empty if unknown
 };
 
 // Which file is meant: as in the pool's superblock (layout::State).
@@ -33,6 +34,10 @@ SegmentHeader plan_segment(const layout::Geometry& geometry);
 // taken by something that is not a V of this pool's users (a symlink, a directory, somebody else's file); ENOSPC: the
 // directory's file system has no room for all of it.
 Result<Segment> create_segment(const char* shm_dir, const PoolIdentity& pool, const SegmentHeader& plan, u64 record_epoch);
+
+// Removes Vs of pools that are gone: their path leads nowhere or to another file, and nobody is attached to them. Called
+// when a V is made, which takes its time anyway, so that scratch pools do not fill the directory with what they leave.
+void remove_stale_segments(int dir_fd);
 
 // Opens the V that is named. ENOENT: there is none in this directory; EPERM: what has its name is not a regular file;
 // ESTALE: it is another V than the one named; EPROTONOSUPPORT: made by another version; EUCLEAN: damaged.
