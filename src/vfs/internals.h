@@ -19,6 +19,10 @@ struct PoolInternals {
   }
   // For a process that may only read the pool: tables of open files of its own (open_files.h).
   static Result<void> make_private_tables(Pool& pool);
+  // A child that another thread is making: its token is listed, struck off, and closed by who copied it with the table.
+  static void list_child_token(Pool& pool, int fd);
+  static void close_child_token(Pool& pool, int fd);
+  static void close_siblings_tokens(Pool& pool, int own_fd);
   // Moves our descriptors out of the numbers that programs expect to get.
   static void move_descriptors(Pool& pool);
   // Unmaps and closes everything but V's registration and token.

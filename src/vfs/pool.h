@@ -76,6 +76,11 @@ class Pool {
   int segment_fd() const { return segment_fd_; }
   int token_fd() const { return token_fd_; }
 
+  // How this process writes: overwrites of files that nobody maps are atomic, too, in chunks of 128 blocks.
+  void set_atomic_data(bool atomic) { store_.atomic_data = atomic; }
+  // Flush as on persistent memory, whatever the medium: for measurements.
+  void force_flush();
+
   // st_dev of its files.
   u64 device() const { return device_; }
   void set_device(u64 device) { device_ = device; }
@@ -85,6 +90,14 @@ class Pool {
   journal::Store store_;
   u64 device_ = 0;
   int pool_fd_ = -1, segment_fd_ = -1, token_fd_ = -1;
+  // Tokens of children that are being made: a child that another thread makes at the same time has copies of them, and would
+  // keep its dead sibling alive in the eyes of the others. In one line of memory, so that a child sees them as of one moment.
+  struct alignas(64) ChildTokens {
+    static constexpr unsigned kMost = 14;
+    u32 opening = 0; // threads that may have one open which is not listed yet; also when the list was full
+    int fds_plus_1[kMost] = {};
+  };
+  ChildTokens child_tokens_;
   shm::Segment private_tables_; // open files of a process that may only read (internals.h)
 };
 

@@ -163,14 +163,53 @@ Result<void> PoolInternals::make_private_tables(Pool& pool) {
   return {};
 }
 
+void PoolInternals::list_child_token(Pool& pool, int fd) {
+  if (fd < 0) return;
+  for (int& listed : pool.child_tokens_.fds_plus_1) {
+    int nobody = 0;
+    if (compare_exchange(listed, nobody, fd + 1)) return;
+  }
+  fetch_add(pool.child_tokens_.opening, 1u); // for ever: children look for themselves
+}
+
+void PoolInternals::close_child_token(Pool& pool, int fd) {
+  if (fd < 0) return;
+  close_fd(fd);
+  for (int& listed : pool.child_tokens_.fds_plus_1) {
+    int mine = fd + 1;
+    if (compare_exchange(listed, mine, 0)) return;
+  }
+}
+
+void PoolInternals::close_siblings_tokens(Pool& pool, int own_fd) {
+  // Room of descriptor numbers that is looked through when the list may not name all.
+  constexpr int kScanned = 2048;
+  Pool::ChildTokens& tokens = pool.child_tokens_;
+  int pool_v = pool.store_.segment.fd;
+  // Closed and opened as something else since it was listed, it is not V's any more.
+  auto drop = [&](int fd) {
+    if (fd != own_fd && fd != pool_v && fd != pool.segment_fd_ && fd != pool.token_fd_ && same_file(fd, pool_v)) close_fd(fd);
+  };
+  for (int& listed : tokens.fds_plus_1)
+    if (listed != 0) drop(listed - 1);
+  if (PMEMFILE_UNLIKELY(tokens.opening != 0))
+    for (int fd = 0; fd < kScanned; ++fd) drop(fd);
+  tokens = Pool::ChildTokens{};
+}
+
 Result<Pool::ChildTicket> Pool::prepare_child() {
   // A reader's tables are private memory, which fork copies.
   if (private_tables_.base != nullptr) return ChildTicket{};
   bury_dead(store_);
   return with_room(*this, [&]() -> Result<ChildTicket> {
     Segment& v = store_.segment;
-    auto registered = TRY(shm::register_process(v, 0, ProcessState::kPrepared, nullptr, nullptr));
-    ChildTicket ticket{registered.ref, move_high(registered.token_fd)};
+    fetch_add(child_tokens_.opening, 1u);
+    auto result = shm::register_process(v, 0, ProcessState::kPrepared, nullptr, nullptr);
+    ChildTicket ticket;
+    if (result.ok()) ticket = ChildTicket{result.value().ref, move_high(result.value().token_fd)};
+    PoolInternals::list_child_token(*this, ticket.token_fd);
+    fetch_add(child_tokens_.opening, ~u32{0});
+    if (!result.ok()) return Error(result.error());
     Copy copy{this, ticket.ref, 0};
     shm::for_each_handle(v, v.self, copy_handle, &copy);
     if (copy.error == 0) return ticket;
@@ -191,12 +230,13 @@ void Pool::cancel_child(const ChildTicket& ticket) {
     (void)drop_handle(*arguments.pool, arguments.child, handle);
   }, &drop);
   shm::free_handle_pages(store_.segment, ticket.ref);
-  shm::release_process(store_.segment, ticket.ref, ticket.token_fd);
+  shm::release_process(store_.segment, ticket.ref, ticket.token_fd == shm::kClassicToken ? shm::kClassicToken : -1);
+  PoolInternals::close_child_token(*this, ticket.token_fd);
 }
 
 void Pool::parent_after_fork(const ChildTicket& ticket) {
   if (ticket.token_fd == shm::kClassicToken) shm::give_classic_token(store_.segment, ticket.ref);
-  close_fd(ticket.token_fd);
+  PoolInternals::close_child_token(*this, ticket.token_fd);
 }
 
 void Pool::become_child(const ChildTicket& ticket) {
@@ -204,6 +244,7 @@ void Pool::become_child(const ChildTicket& ticket) {
   // Kept, the parent's token would make a dead parent look alive.
   close_fd(token_fd_);
   token_fd_ = ticket.token_fd;
+  PoolInternals::close_siblings_tokens(*this, token_fd_);
   if (ticket.token_fd == shm::kClassicToken) (void)shm::take_classic_token(store_.segment, ticket.ref);
   take_identity(*this, ticket.ref, ticket.token_fd);
 }
@@ -213,6 +254,7 @@ Result<Pool*> Pool::view_as_child(const ChildTicket& ticket) {
   if (is_syscall_error(memory)) return Error(ENOMEM);
   Pool* view = new (reinterpret_cast<void*>(memory)) Pool(*this);
   view->store_.waiter.context = &view->store_;
+  view->child_tokens_ = ChildTokens{};
   if (ticket.ref != ProcessRef{}) {
     view->store_.segment.self = ticket.ref;
     view->token_fd_ = ticket.token_fd;

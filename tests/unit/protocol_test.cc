@@ -1,0 +1,205 @@
+// Attacks on the protocol between processes: each test is an interleaving that once went wrong or that the design has to
+// withstand (docs/architecture.md).
+#include <signal.h>
+#include <sys/ptrace.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+
+#include <chrono>
+#include <functional>
+#include <thread>
+
+#include "inode/inode.h"
+#include "journal/recovery.h"
+#include "opens_pool.h"
+#include "shm/vlog.h"
+
+namespace pmemfile::test {
+namespace {
+
+class ProtocolTest : public OpensTest {
+ protected:
+  pid_t fork_child(const vfs::Pool::ChildTicket& ticket, const std::function<void()>& body) {
+    pid_t pid = fork();
+    if (pid != 0) return pid;
+    pool_->become_child(ticket);
+    body();
+    _exit(0);
+  }
+  void kill_and_wait(pid_t pid) {
+    kill(pid, SIGKILL);
+    waitpid(pid, nullptr, 0);
+  }
+  shm::Segment& segment() { return pool_->store().segment; }
+};
+
+// Two threads fork at once: each child is born with a copy of the other's token.
+TEST_F(ProtocolTest, ASiblingDoesNotKeepTheDeadAlive) {
+  auto first = pool_->prepare_child(), second = pool_->prepare_child();
+  ASSERT_TRUE(first.ok() && second.ok());
+  pid_t living = fork_child(second.value(), [] { pause(); });
+  pid_t dying = fork_child(first.value(), [] { pause(); });
+  pool_->parent_after_fork(first.value());
+  pool_->parent_after_fork(second.value());
+  usleep(100'000); // both have become themselves
+  EXPECT_TRUE(shm::process_alive(v(), v().fd, first.value().ref));
+  kill_and_wait(dying);
+  EXPECT_FALSE(shm::process_alive(v(), v().fd, first.value().ref));
+  EXPECT_TRUE(shm::process_alive(v(), v().fd, second.value().ref));
+  kill_and_wait(living);
+  vfs::bury_all_dead(*pool_);
+}
+
+// A process dies at each instruction of a VTx that frees an entry; somebody takes the entry before the dead one is found:
+// the repair must not free it under him.
+TEST_F(ProtocolTest, RepairDoesNotFreeWhatSomebodyElseHasTakenMeanwhile) {
+  constexpr u32 kEntry = 1000;
+  shm::OpenDescription& entry = *shm::description_at(v(), kEntry);
+  unsigned taken = 0;
+  for (unsigned steps = 0;; ++steps) {
+    store_release(entry.refs, u64{1});
+    auto ticket = pool_->prepare_child();
+    ASSERT_TRUE(ticket.ok());
+    pid_t pid = fork_child(ticket.value(), [&] {
+      ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
+      shm::VTx tx(segment(), pool_->store().waiter, 40);
+      raise(SIGSTOP);
+      tx.store(shm::description_at(v(), kEntry + 1)->offset, 7);
+      tx.release(entry.refs);
+      tx.commit();
+      raise(SIGSTOP);
+    });
+    pool_->parent_after_fork(ticket.value());
+    int status = 0;
+    waitpid(pid, &status, 0);
+    bool over = false;
+    for (unsigned i = 0; i < steps && !over; ++i) {
+      ptrace(PTRACE_SINGLESTEP, pid, nullptr, nullptr);
+      waitpid(pid, &status, 0);
+      over = WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP;
+    }
+    kill_and_wait(pid);
+    bool took = false;
+    {
+      shm::VTx tx(segment(), pool_->store().waiter, 50);
+      took = tx.claim(entry.refs, 3);
+      if (took) tx.commit();
+    }
+    vfs::bury_all_dead(*pool_);
+    u64 refs = load_acquire(entry.refs);
+    if (took) ASSERT_EQ(refs, 3u) << "killed after " << steps << " instructions";
+    else ASSERT_LE(refs, 1u) << "killed after " << steps << " instructions";
+    taken += took;
+    if (over) break;
+  }
+  EXPECT_GT(taken, 0u);
+  store_release(entry.refs, u64{0});
+}
+
+// The times of an inode that has the stripe's room are never shown as another's, even if who changes that dies on the way.
+TEST_F(ProtocolTest, TimesOfOneInodeAreNeverAnothers) {
+  vfs::Description file = open("first", O_CREAT | O_RDWR, 3);
+  Ino first = vfs::info(*pool_, file).ino, second{};
+  shm::LockKey key = shm::inode_key(v(), first);
+  for (unsigned i = 0; second == Ino{0} && i < 20000; ++i) {
+    std::string name = "n" + std::to_string(i);
+    Ino ino = vfs::info(*pool_, open(name, O_CREAT | O_RDWR, 4)).ino;
+    close(4);
+    if (shm::inode_key(v(), ino) == key) second = ino;
+  }
+  ASSERT_NE(raw(second), 0u);
+  constexpr i64 kMark = 1234567890123456789;
+  i64 before = inode::read(pool_->store(), second).value().mtime_ns;
+  for (unsigned steps = 0;; steps += 3) {
+    inode::touch(pool_->store(), first, kMark, kMark, kMark);
+    auto ticket = pool_->prepare_child();
+    pid_t pid = fork_child(ticket.value(), [&] {
+      ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
+      raise(SIGSTOP);
+      inode::touch(pool_->store(), second, 0, 0, 5);
+      raise(SIGSTOP);
+    });
+    pool_->parent_after_fork(ticket.value());
+    int status = 0;
+    waitpid(pid, &status, 0);
+    bool over = false;
+    for (unsigned i = 0; i < steps && !over; ++i) {
+      ptrace(PTRACE_SINGLESTEP, pid, nullptr, nullptr);
+      waitpid(pid, &status, 0);
+      over = WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP;
+    }
+    EXPECT_EQ(inode::read(pool_->store(), second).value().mtime_ns, before) << "after " << steps << " instructions";
+    kill_and_wait(pid);
+    vfs::bury_all_dead(*pool_);
+    ASSERT_EQ(inode::read(pool_->store(), second).value().mtime_ns, before) << "killed after " << steps << " instructions";
+    if (over) break;
+  }
+}
+
+// An inode that somebody has begun to free gets no new users: by /proc/self/fd its number is reached without a name.
+TEST_F(ProtocolTest, NobodyOpensWhatIsBeingFreed) {
+  open("f", O_CREAT | O_RDWR, 3);
+  auto attr = vfs::resolve(task_, at("f"), vfs::Follow::kNo);
+  ASSERT_TRUE(attr.ok());
+  ASSERT_EQ(unlink_path("f"), 0);
+  vfs::Description again = vfs::open_at(task_, vfs::At{attr.value().ino, {}}, O_RDONLY, 0, 4).value().description;
+  EXPECT_EQ(vfs::info(*pool_, again).ino, attr.value().ino);
+  auto marked = journal::run_tx(pool_->store(), journal::Opcode::kFree, [&](journal::Tx& tx) -> Result<void> {
+    TRY(tx.lock(shm::inode_key(v(), attr.value().ino)));
+    inode::Attr now = TRY(inode::load(tx.view(), attr.value().ino));
+    now.flags |= layout::kFlagFreeing;
+    inode::store_mode(tx, now);
+    return tx.commit();
+  });
+  ASSERT_TRUE(marked.ok());
+  EXPECT_EQ(vfs::open_at(task_, vfs::At{attr.value().ino, {}}, O_RDONLY, 0, 5).error(), ESTALE);
+}
+
+// The first to attach dies with the new V named, but before the pool is at rest: the next begins again.
+TEST_F(ProtocolTest, AVThatWasNotFinishedIsNotUsed) {
+  u64 id = v().header->segment_id;
+  store_release(segment().header->ready, 0u);
+  pool_->detach();
+  pool_ = nullptr;
+  become(attach(path_));
+  ASSERT_NE(pool_, nullptr);
+  EXPECT_NE(v().header->segment_id, id);
+  EXPECT_EQ(v().header->ready, 1u);
+}
+
+// A signal every millisecond does not keep a waiter from finding out that the owner is dead.
+TEST_F(ProtocolTest, SignalsDoNotHideADeath) {
+  open("f", O_CREAT | O_RDWR, 3);
+  close(3);
+  auto ticket = pool_->prepare_child();
+  pid_t pid = fork_child(ticket.value(), [&] {
+    shm::VTx tx(segment(), pool_->store().waiter, 40);
+    tx.lock(shm::open_key(v(), vfs::resolve(task_, at("f"), vfs::Follow::kNo).value().ino));
+    kill(getpid(), SIGKILL);
+  });
+  pool_->parent_after_fork(ticket.value());
+  waitpid(pid, nullptr, 0);
+  struct sigaction action{}, old{};
+  action.sa_handler = [](int) {};
+  sigaction(SIGALRM, &action, &old);
+  itimerval timer{{0, 500}, {0, 500}}, off{};
+  setitimer(ITIMER_REAL, &timer, nullptr);
+  // Lets a waiter that is stuck go on, too late.
+  sigset_t alarm;
+  sigemptyset(&alarm);
+  sigaddset(&alarm, SIGALRM);
+  pthread_sigmask(SIG_BLOCK, &alarm, nullptr);
+  std::thread watchdog([&] {
+    sleep(1);
+    setitimer(ITIMER_REAL, &off, nullptr);
+  });
+  pthread_sigmask(SIG_UNBLOCK, &alarm, nullptr);
+  auto start = std::chrono::steady_clock::now();
+  open("f", O_RDWR, 3);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::milliseconds(500));
+  watchdog.join();
+  sigaction(SIGALRM, &old, nullptr);
+}
+
+} // namespace
+} // namespace pmemfile::test
