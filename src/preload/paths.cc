@@ -58,6 +58,7 @@ struct Walk {
   u64 todo_capacity;
   unsigned symlinks;
   bool plain;
+  bool own_proc; // came through /proc/<this process>
 };
 
 // Puts `target` (a symlink's) in front of what is left to do.
@@ -114,6 +115,7 @@ bool take_own_proc(Walk& walk, const char* rest, bool follow, Place& place) {
   walk.done[walk.done_bytes] = '\0';
   const char* part = own_proc_part(walk.done);
   if (part == nullptr) return false;
+  walk.own_proc = true;
   while (*rest == '/') ++rest;
   bool last = *rest == '\0';
   if (starts_with(part, "/fd/")) {
@@ -198,7 +200,7 @@ Step walk_component(Walk& walk, const char* name, u64 bytes, const char* rest, b
 
 long walk_kernel_path(Call& call, int dirfd, const char* path, unsigned options, unsigned room, Place& place) {
   PathRoom& space = call.block.rooms[room];
-  Walk walk{call, call.block.done, 0, space.todo, sizeof space.todo, 0, true};
+  Walk walk{call, call.block.done, 0, space.todo, sizeof space.todo, 0, true, false};
   if (path[0] != '/') {
     long bytes = kernel_dir_path(call, dirfd, walk.done);
     if (bytes < 0) return 0; // EBADF, ENOENT: the kernel's business
@@ -223,6 +225,7 @@ long walk_kernel_path(Call& call, int dirfd, const char* path, unsigned options,
     at += bytes;
   }
   place.plain_dir = walk.plain;
+  place.changing = walk.own_proc;
   return 0;
 }
 
@@ -234,7 +237,7 @@ long locate_kernel_path(Call& call, int dirfd, const char* path, u64 bytes, unsi
   u64 last_bytes = bytes - dir_bytes;
   bool walk_last = (options & kFollowLast) != 0 && (options & kLastIsChecked) == 0;
   bool odd_last = last_bytes <= 2 && last[0] == '.'; // ".", "..", also hidden names of one letter
-  bool own = path[0] == '/' && (starts_with(path, "/proc") || starts_with(path, "/dev/"));
+  bool own = path[0] == '/' && starts_with(path, "/proc");
   u64 slot_hash = 0, stamp = 0;
   bool cacheable = !own && (options & kNeverKnown) == 0 && (path[0] == '/' || dirfd == AT_FDCWD);
   if (path[0] != '/' && dir_bytes == 0 && !odd_last && !walk_last && !is_mount_name(last, last_bytes)) {
@@ -245,14 +248,18 @@ long locate_kernel_path(Call& call, int dirfd, const char* path, u64 bytes, unsi
     stamp = known_stamp(process);
     slot_hash = hash_text(path[0] == '/' ? 1 : process.cwd.generation + 1, path, dir_bytes);
     KnownDir& known = process.known[slot_hash % kKnownDirs];
-    if (known.hash == slot_hash && known.stamp == stamp && !odd_last && !walk_last && !is_mount_name(last, last_bytes)) {
-      place.plain_dir = known.plain;
-      return 0;
+    if (known.hash == slot_hash && known.stamp == stamp && !odd_last && !is_mount_name(last, last_bytes)) {
+      char one[1];
+      // What is followed is looked at alone; a symlink has to be walked.
+      if (!walk_last || (last_bytes != 0 && raw_syscall(SYS_readlinkat, dirfd, as_arg(path), as_arg(one), 1) <= 0)) {
+        place.plain_dir = known.plain;
+        return 0;
+      }
     }
   }
   long error = walk_kernel_path(call, dirfd, path, options, room, place);
   if (place.hidden) return -ENOENT;
-  if (error == 0 && cacheable && !place.ours && place.special == Special::kNone && !odd_last && last_bytes != 0) {
+  if (error == 0 && cacheable && !place.ours && !place.changing && place.special == Special::kNone && !odd_last && last_bytes != 0) {
     KnownDir& known = process.known[slot_hash % kKnownDirs];
     known.plain = place.plain_dir;
     known.stamp = stamp;

@@ -26,6 +26,7 @@ struct Place {
   bool itself = false;     // at.dir is what is meant, whatever its type (`allow_empty`)
   i32 descriptor = -1;     // the descriptor of ours that is meant (/proc/self/fd/N, AT_EMPTY_PATH)
   bool plain_dir = false;  // of a kernel path: no symlink but perhaps the last component
+  bool changing = false;   // it went through /proc/self: where that leads is not remembered
   Special special = Special::kNone;
   bool hidden = false;     // names a descriptor that the program does not have
 };
