@@ -20,6 +20,7 @@ struct Store {
   shm::Segment segment;
   // Staging room of operations, one for each record slot, process-private, mapped at attach, touched lazily.
   u8* staging = nullptr;
+  bool atomic_data = false; // overwrites go to new blocks (data=atomic)
   // How waiters ask whether an owner lives, and who repairs what a dead process left behind (locks, slots,
   // descriptions): set by the room that knows all of it; its context is this Store.
   shm::Waiter waiter{};

@@ -82,6 +82,12 @@ void parse_pools(std::string_view text) {
 
 } // namespace
 
+bool parse_data_mode(const char* value) {
+  std::string_view mode(value, strlen(value));
+  if (mode != "atomic" && mode != "plain") give_up("malformed PMEMFILE_DATA", mode, "it is \"atomic\" or \"plain\"");
+  return mode == "atomic";
+}
+
 void give_up(std::string_view what, std::string_view where, std::string_view advice) {
   FixedText<1024> line;
   line << "pmemfile: " << what << ": " << where << ": " << advice << "\n";
@@ -107,6 +113,8 @@ bool read_config(char** environment) {
     if (take(variable, "PMEMFILE_PRELOAD_PAUSE_AT_START", value)) g_config.pause_at_start = yes(value);
     if (take(variable, "PMEMFILE_CD", value)) g_config.cd = keep(value);
     if (take(variable, "PMEMFILE_SHM_DIR", value)) g_config.shm_dir = keep(value);
+    if (take(variable, "PMEMFILE_DATA", value)) g_config.atomic_data = parse_data_mode(value);
+    if (take(variable, "PMEMFILE_FORCE_FLUSH", value)) g_config.force_flush = yes(value);
     if (g_config.handed_on_count < sizeof g_config.handed_on / sizeof g_config.handed_on[0])
       g_config.handed_on[g_config.handed_on_count++] = keep(variable);
   }

@@ -19,6 +19,8 @@ struct Config {
   bool log_trunc = true;
   bool exit_on_not_supported = false;
   bool pause_at_start = false;
+  bool atomic_data = false; // PMEMFILE_DATA=atomic
+  bool force_flush = false; // PMEMFILE_FORCE_FLUSH
   // Everything to hand on to children: "NAME=value" texts, LD_PRELOAD not among them.
   const char* handed_on[16] = {};
   u32 handed_on_count = 0;

@@ -45,6 +45,14 @@ void attach_pools() {
   }
 }
 
+// Of pools attached or taken over.
+void configure_pools() {
+  for (u32 i = 0; i < g_mount_count; ++i) {
+    g_process.pools[i]->set_atomic_data(g_config.atomic_data);
+    if (g_config.force_flush) g_process.pools[i]->force_flush();
+  }
+}
+
 void hide_own_descriptors() {
   for (u32 i = 0; i < g_mount_count; ++i) {
     vfs::Pool& pool = *g_process.pools[i];
@@ -86,6 +94,7 @@ __attribute__((constructor)) void start(int, char**, char** environment) {
   for (u32 i = 0; i < g_mount_count; ++i)
     if (g_process.pools[i] == nullptr) give_up("the program before handed over fewer pools", g_mounts[i].pool_path, "set PMEMFILE_POOLS anew");
   remove_variable(environment, kStateVariable);
+  configure_pools();
   hide_own_descriptors();
   start_signals(g_process);
   open_log();

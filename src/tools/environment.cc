@@ -15,6 +15,8 @@ constexpr Variable kVariables[] = {
     {"LD_PRELOAD", "absolute path of libpmemfile.so; a name without a slash is silently ignored where it is not found"},
     {"PMEMFILE_REPORT", "1: print at exit what was served and what was refused; a file name (%p: process id) instead of 1"},
     {"PMEMFILE_SHM_DIR", "directory of the shared volatile segments (/dev/shm); the same for all users of a pool"},
+    {"PMEMFILE_DATA", "atomic: overwriting is atomic, too, in pieces of 512 KiB; plain (the default): in place"},
+    {"PMEMFILE_FORCE_FLUSH", "1: flush as persistent memory needs it, whatever the medium (for measurements)"},
     {"PMEMFILE_PRELOAD_LOG", "file to which every call on a pool is written"},
     {"PMEMFILE_PRELOAD_LOG_TRUNC", "1: start that file anew"},
     {"PMEMFILE_EXIT_ON_NOT_SUPPORTED", "1: abort when a call on a pool is not supported, instead of failing it"},

@@ -114,21 +114,6 @@ Result<void> check_limit(const Task& task, u64 size) {
   return size > task.file_size_limit || size > layout::kMaxFileBytes ? Result<void>(Error(EFBIG)) : Result<void>();
 }
 
-Result<data::Written> write_at(Task& task, OpenDescription& description, u64 offset, Transfer& transfer, bool append) {
-  Store& store = task.pool->store();
-  Ino ino{description.ino};
-  if (PMEMFILE_UNLIKELY(transfer.bytes == 0)) return data::Written{0, offset};
-  u64 start = offset;
-  if (PMEMFILE_UNLIKELY(append && task.file_size_limit != ~u64{0})) start = TRY(inode::read(store, ino)).size;
-  u64 limit = min_of(task.file_size_limit, layout::kMaxFileBytes);
-  if (!append || task.file_size_limit != ~u64{0}) {
-    if (PMEMFILE_UNLIKELY(start >= limit)) return Error(EFBIG);
-    if (PMEMFILE_UNLIKELY(transfer.bytes > limit - start)) transfer.cut(limit - start);
-  }
-  TRY(drop_set_ids(task, ino));
-  return data::write(store, ino, offset, transfer.vectors, transfer.count, data::WriteFlags{.append = append});
-}
-
 // Held while blocks may be taken away from a file: no mapping begins meanwhile, so that nobody maps a block that is
 // just being freed.
 class Shrinking {
@@ -148,6 +133,26 @@ class Shrinking {
  private:
   shm::Vnode* vnode_;
 };
+
+Result<data::Written> write_at(Task& task, OpenDescription& description, u64 offset, Transfer& transfer, bool append) {
+  Store& store = task.pool->store();
+  Ino ino{description.ino};
+  if (PMEMFILE_UNLIKELY(transfer.bytes == 0)) return data::Written{0, offset};
+  u64 start = offset;
+  if (PMEMFILE_UNLIKELY(append && task.file_size_limit != ~u64{0})) start = TRY(inode::read(store, ino)).size;
+  u64 limit = min_of(task.file_size_limit, layout::kMaxFileBytes);
+  if (!append || task.file_size_limit != ~u64{0}) {
+    if (PMEMFILE_UNLIKELY(start >= limit)) return Error(EFBIG);
+    if (PMEMFILE_UNLIKELY(transfer.bytes > limit - start)) transfer.cut(limit - start);
+  }
+  TRY(drop_set_ids(task, ino));
+  data::WriteFlags flags{.append = append};
+  if (PMEMFILE_LIKELY(!store.atomic_data)) return data::write(store, ino, offset, transfer.vectors, transfer.count, flags);
+  // Blocks that are mapped stay where they are, and so are overwritten in place.
+  Shrinking shrinking(*task.pool, description);
+  flags.atomic = !shrinking.pinned();
+  return data::write(store, ino, offset, transfer.vectors, transfer.count, flags);
+}
 
 Result<u64> seek_target(Store& store, const OpenDescription& description, i64 offset, int whence) {
   bool directory = is_dir(description.mode);

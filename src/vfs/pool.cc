@@ -327,6 +327,8 @@ Result<Pool*> PoolInternals::map_inherited(int pool_fd, int segment_fd, AttachFa
   return pool;
 }
 
+void Pool::force_flush() { pmem::force_flushing(store_.medium); }
+
 void Pool::detach() {
   if (store_.segment.self != shm::ProcessRef{}) {
     drop_all_handles(store_);
