@@ -34,6 +34,8 @@ LINKER_SYMBOLS = {"_GLOBAL_OFFSET_TABLE_", "_DYNAMIC", "__ehdr_start", "_end", "
 # Pure functions of libgcc, linked in statically.
 COMPILER_SYMBOLS = {"__popcountdi2"}
 ALLOWED_CALLS = {
+    # Where the vDSO is: a table of the dynamic linker, asked once at attach.
+    "base": {"getauxval"},
     # The C ABI, which is called by programs, never from a hook: errno and its text, malloc'ed results, fork.
     "api": {"__errno_location", "malloc", "free", "strerrordesc_np", "pthread_atfork", "__tls_get_addr",
             "getenv"},  # PMEMFILE_SHM_DIR: the same V as everybody
