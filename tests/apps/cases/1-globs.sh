@@ -6,4 +6,4 @@ printf '<%s>' *; echo
 shopt -s globstar dotglob nullglob extglob
 echo **/*.c; echo d/*; echo no*match; echo !(a*|b*)
 for f in *; do [ -f "$f" ] && rm -- "$f"; done; ls -A
-compgen -G 'd/*.c'
+compgen -G 'd/*.c' | sort
