@@ -1,0 +1,35 @@
+#!/bin/sh
+# Searches slots.pml whole for some sizes, and finds each mistake that can be planted in it.
+#   check.sh MODEL WORK_FOLDER
+set -eu
+model=$1
+mkdir -p "$2"
+cd "$2"
+
+# search EXPECTED FLAG...: 0 errors or 1.
+search() {
+  expected=$1
+  shift
+  spin -a "$@" "$model" > spin.log 2>&1 || { cat spin.log; exit 1; }
+  ${CC:-cc} -O2 -w -DSAFETY -DCOLLAPSE -DMEMLIM=3000 -o pan pan.c
+  ./pan -m100000 -n > pan.log 2>&1 || true
+  found=$(sed -n 's/.*errors: \([0-9]*\).*/\1/p' pan.log)
+  states=$(sed -n 's/ *\([0-9.e+]*\) states, stored.*/\1/p' pan.log)
+  echo "$*: errors ${found:-?}, states ${states:-?}"
+  if [ "$found" != "$expected" ] || grep -q "Search not completed" pan.log && [ "$expected" = 0 ]; then
+    cat pan.log
+    exit 1
+  fi
+}
+
+search 0 -DWRITERS=2 -DSLOTS=2 -DDEATHS=2
+search 0 -DWRITERS=3 -DSLOTS=1 -DDEATHS=1
+search 0 -DWRITERS=1 -DSLOTS=1 -DDEATHS=1 -DREADER=0
+search 0 -DWRITERS=1 -DSLOTS=1 -DDEATHS=1 -DREADER=1
+search 0 -DWRITERS=2 -DSLOTS=1 -DDEATHS=1 -DREADER=0
+
+search 1 -DWRITERS=3 -DSLOTS=2 -DDEATHS=1 -DEARLY_RELEASE
+search 1 -DWRITERS=2 -DSLOTS=2 -DDEATHS=2 -DNO_VOID
+search 1 -DWRITERS=2 -DSLOTS=2 -DDEATHS=2 -DNO_TAKEOVER
+search 1 -DWRITERS=2 -DSLOTS=1 -DDEATHS=0 -DREADER=0 -DPHASE_LAST
+search 1 -DWRITERS=2 -DSLOTS=1 -DDEATHS=0 -DREADER=0 -DSEQUENCE_LATE
