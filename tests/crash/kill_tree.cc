@@ -1,0 +1,241 @@
+// The starting tree, and what can be seen of it without a lock.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstring>
+
+#include "crash/kill_world.h"
+#include "dir/dir.h"
+
+namespace pmemfile::kill_steps {
+namespace {
+
+constexpr i64 kLongAgo_s = 1'600'000'000; // times before were set by somebody
+constexpr u64 kBlock = 4096;
+
+struct Entry {
+  std::string name;
+  Ino ino{};
+};
+
+int list_names(Actor& actor, Ino dir, std::vector<Entry>& entries) {
+  return dir::list(actor.pool->store(), dir, 0, [](void* context, const dir::Listed& entry) {
+    static_cast<std::vector<Entry>*>(context)->push_back({std::string(entry.name), entry.ino});
+    return true;
+  }, &entries).error();
+}
+
+int read_all(Actor& actor, Ino ino, u64 size, std::string& content) {
+  content.assign(size, '?');
+  data::IoVec vector{content.data(), size};
+  auto bytes = data::read(actor.pool->store(), ino, 0, &vector, 1);
+  if (!bytes.ok()) return bytes.error();
+  content.resize(bytes.value());
+  return 0;
+}
+
+int look_at_xattrs(Actor& actor, const std::string& path, std::string& text) {
+  char names[512], value[8192];
+  auto listed = vfs::listxattr_at(actor.task, actor.at(path), vfs::Follow::kNo, false, names, sizeof names);
+  if (!listed.ok()) return listed.error();
+  for (u64 i = 0; i < listed.value(); i += strlen(names + i) + 1) {
+    if (strncmp(names + i, "user.peer", 9) == 0) continue;
+    auto got = vfs::getxattr_at(actor.task, actor.at(path), vfs::Follow::kNo, false, names + i, value, sizeof value);
+    if (!got.ok()) return got.error();
+    text += std::string(names + i) + "=" + std::string(value, got.value()) + ";";
+  }
+  return 0;
+}
+
+int look_at(Actor& actor, const std::string& path, Tree& tree, std::string& where, bool with_peers);
+
+int look_into(Actor& actor, const std::string& path, Ino ino, Tree& tree, std::string& where, bool with_peers) {
+  std::vector<Entry> entries;
+  where = "list " + path;
+  if (int error = list_names(actor, ino, entries)) return error;
+  for (const Entry& entry : entries) {
+    if (!with_peers && entry.name.starts_with(kPeerPrefix)) continue;
+    if (int error = look_at(actor, path + (path == "/" ? "" : "/") + entry.name, tree, where, with_peers)) return error;
+  }
+  return 0;
+}
+
+int look_at(Actor& actor, const std::string& path, Tree& tree, std::string& where, bool with_peers) {
+  where = "stat " + path;
+  struct stat status{};
+  if (int error = vfs::stat_at(actor.task, actor.at(path), vfs::Follow::kNo, false, &status).error()) return error;
+  where = "access " + path;
+  if (!S_ISLNK(status.st_mode))
+    if (int error = vfs::access_at(actor.task, actor.at(path), vfs::Follow::kNo, false, R_OK, false).error()) return error;
+  Node node{status.st_mode, status.st_uid, status.st_gid, status.st_nlink, 0, 0, "", ""};
+  if (status.st_mtim.tv_sec < kLongAgo_s) node.old_mtime_s = status.st_mtim.tv_sec;
+  Ino ino{status.st_ino};
+  int error = 0;
+  if (S_ISREG(status.st_mode)) {
+    where = "read " + path;
+    node.size = static_cast<u64>(status.st_size);
+    error = read_all(actor, ino, node.size, node.content);
+  } else if (S_ISLNK(status.st_mode)) {
+    where = "readlink " + path;
+    node.content.resize(4096);
+    auto size = vfs::readlink_at(actor.task, actor.at(path), false, node.content.data(), node.content.size());
+    error = size.error();
+    node.content.resize(size.value_or(0));
+  }
+  if (error == 0 && !S_ISLNK(status.st_mode)) {
+    where = "xattrs of " + path;
+    error = look_at_xattrs(actor, path, node.xattrs);
+  }
+  if (error != 0) return error;
+  tree[path] = std::move(node);
+  return S_ISDIR(status.st_mode) ? look_into(actor, path, ino, tree, where, with_peers) : 0;
+}
+
+bool content_between(const Node& before, const Node& after, const Node& found) {
+  u64 low = std::min(before.size, after.size), high = std::max(before.size, after.size);
+  if (found.size < low || found.size > high || found.content.size() != found.size) return false;
+  for (u64 i = 0; i < found.size; ++i) {
+    bool old = i < before.size && found.content[i] == before.content[i];
+    bool fresh = i < after.size && found.content[i] == after.content[i];
+    if (!old && !fresh) return false;
+  }
+  return true;
+}
+
+} // namespace
+
+Actor::Actor() {
+  credentials.capabilities = ~u64{0};
+  task.credentials = &credentials;
+  task.umask = 0;
+  task.root = world().root;
+}
+
+int Actor::attach() {
+  vfs::AttachFailure failure{};
+  vfs::AttachOptions options;
+  options.shm_dir = world().shm_dir.c_str();
+  auto attached = vfs::Pool::attach(world().pool_path.c_str(), options, &failure);
+  if (!attached.ok()) {
+    snprintf(world().control->complaint, sizeof world().control->complaint, "attach: %s (errno %d)", failure.text, attached.error());
+    return attached.error();
+  }
+  use(attached.value());
+  return 0;
+}
+
+void Actor::use(vfs::Pool* attached) {
+  pool = attached;
+  task.pool = attached;
+}
+
+int Actor::open(std::string_view path, int flags, u32 handle, vfs::Description* out) {
+  auto opened = vfs::open_at(task, at(path), flags, 0644, handle);
+  if (opened.ok() && out != nullptr) *out = opened.value().description;
+  return opened.error();
+}
+
+int Actor::write(vfs::Description to, i64 offset, u64 bytes, char fill) {
+  std::string text(bytes, fill);
+  data::IoVec vector{text.data(), bytes};
+  auto written = vfs::write_file(task, to, offset, &vector, 1);
+  return written.ok() && written.value() != bytes ? EIO : written.error();
+}
+
+int Actor::make_file(std::string_view path, u64 bytes, char fill) {
+  vfs::Description made{};
+  if (int error = open(path, O_CREAT | O_EXCL | O_WRONLY, 40, &made)) return error;
+  if (int error = bytes != 0 ? write(made, 0, bytes, fill) : 0) return error;
+  return close(40);
+}
+
+int Actor::record_lock(vfs::Description of, int command, short type, i64 start, i64 bytes) {
+  struct flock lock{};
+  lock.l_type = type;
+  lock.l_start = start;
+  lock.l_len = bytes;
+  return vfs::record_lock(task, of, command, &lock).error();
+}
+
+int look(Actor& actor, Tree& tree, std::string& where, bool with_peers) {
+  tree.clear();
+  return look_at(actor, "/", tree, where, with_peers);
+}
+
+std::string difference(const Tree& expected, const Tree& found) {
+  std::string text;
+  for (const auto& [path, node] : expected) {
+    auto other = found.find(path);
+    if (other == found.end()) {
+      text += " " + path + " is missing;";
+      continue;
+    }
+    const Node& is = other->second;
+    if (is == node) continue;
+    char line[256];
+    snprintf(line, sizeof line, " %s: mode %o/%o owner %u.%u/%u.%u links %lu/%lu size %lu/%lu mtime %ld/%ld%s%s;", path.c_str(), node.mode,
+             is.mode, node.uid, node.gid, is.uid, is.gid, node.nlink, is.nlink, node.size, is.size, node.old_mtime_s, is.old_mtime_s,
+             node.content != is.content ? " contents differ" : "", node.xattrs != is.xattrs ? " attributes differ" : "");
+    text += line;
+  }
+  for (const auto& [path, node] : found)
+    if (!expected.contains(path)) text += " " + path + " is there;";
+  return text;
+}
+
+bool between(const Tree& before, const Tree& after, const Tree& found) {
+  if (before.size() != found.size() || after.size() != found.size()) return false;
+  for (const auto& [path, node] : found) {
+    auto old = before.find(path), fresh = after.find(path);
+    if (old == before.end() || fresh == after.end()) return false;
+    Node rest = node;
+    rest.size = old->second.size;
+    rest.content = old->second.content;
+    if (!(rest == old->second) || !content_between(old->second, fresh->second, node)) return false;
+  }
+  return true;
+}
+
+int remove_all(Actor& actor) {
+  Tree tree;
+  std::string where;
+  if (int error = look(actor, tree, where, true)) return error;
+  for (auto node = tree.rbegin(); node != tree.rend(); ++node) {
+    if (node->first == "/") continue;
+    int error = S_ISDIR(node->second.mode) ? vfs::rmdir_at(actor.task, actor.at(node->first)).error()
+                                           : vfs::unlink_at(actor.task, actor.at(node->first)).error();
+    if (error != 0) return error;
+  }
+  return 0;
+}
+
+int build_tree(Actor& actor) {
+  constexpr unsigned kFragments = 24, kNamesOfALeaf = 62;
+  auto& task = actor.task;
+  auto fail = [&](int error) { return error != 0; };
+  for (const char* dir : {"/d", "/d/sub", "/e", "/e/empty", "/many"})
+    if (int error = vfs::mkdir_at(task, actor.at(dir), 0755).error()) return error;
+  if (int error = actor.make_file("/d/f", 300, 'f')) return error;
+  if (int error = actor.make_file("/d/g", 9000, 'g')) return error;
+  if (int error = actor.make_file("/e/h", 10, 'h')) return error;
+  if (int error = vfs::symlink_at(task, "f", actor.at("/d/s")).error()) return error;
+  if (int error = vfs::symlink_at(task, std::string(300, 'l'), actor.at("/d/l")).error()) return error;
+  if (int error = actor.make_file("/d/x", 0, 0)) return error;
+  if (int error = vfs::setxattr_at(task, actor.at("/d/x"), vfs::Follow::kNo, false, "user.a", "value", 5, 0).error()) return error;
+  // Two files whose blocks alternate, so that the map of each is long.
+  vfs::Description big{}, other{};
+  if (fail(actor.open("/d/big", O_CREAT | O_RDWR, 40, &big)) || fail(actor.open("/d/other", O_CREAT | O_RDWR, 41, &other))) return EIO;
+  for (unsigned i = 0; i < kFragments; ++i)
+    if (fail(actor.write(big, static_cast<i64>(i * kBlock), kBlock, static_cast<char>('A' + i))) ||
+        fail(actor.write(other, static_cast<i64>(i * kBlock), kBlock, 'o')))
+      return EIO;
+  if (fail(actor.close(40)) || fail(actor.close(41))) return EIO;
+  for (unsigned i = 0; i < kNamesOfALeaf; ++i)
+    if (int error = vfs::link_at(task, actor.at("/e/h"), actor.at("/many/" + std::to_string(i)), vfs::Follow::kNo, false).error())
+      return error;
+  return 0;
+}
+
+} // namespace pmemfile::kill_steps
