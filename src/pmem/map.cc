@@ -66,14 +66,15 @@ Result<Mapped> map(int fd, u64 bytes, bool writable) {
   Medium& medium = mapped.medium;
   // MAP_SYNC is granted only by file systems on which flushing suffices; others answer EOPNOTSUPP.
   long address = -EOPNOTSUPP;
-  if (writable && !is_device)
+  Persistence without_sync = level_without_sync(fd, is_device);
+  if (writable && without_sync == Persistence::kPageCache)
     address = raw_syscall(SYS_mmap, 0, static_cast<long>(bytes), protection, MAP_SHARED_VALIDATE | MAP_SYNC, fd, 0);
   if (!is_error(address)) {
     medium.level = Persistence::kPowerFailSafe;
   } else {
     address = raw_syscall(SYS_mmap, 0, static_cast<long>(bytes), protection, MAP_SHARED, fd, 0);
     if (is_error(address)) return Error(static_cast<int>(-address));
-    medium.level = level_without_sync(fd, is_device);
+    medium.level = without_sync;
   }
   medium.base = reinterpret_cast<u8*>(address);
   medium.bytes = bytes;

@@ -225,7 +225,7 @@ void leave_pools(Call& call) {
     if (call.process.is_child_view) { // its parent still uses the mapping
       vfs::drop_all_handles(pool->store());
     } else {
-      pool->detach();
+      pool->leave();
       call.process.pools[i] = nullptr;
     }
   }

@@ -38,6 +38,9 @@ class Pool {
   static Result<layout::Geometry> make(const char* path, const MakeOptions& options, AttachFailure* failure);
   // Drops every handle of this process and its entry in V.
   void detach();
+  // The same for a process that is about to end: mappings and descriptors are left to the kernel, which takes them
+  // down together for less.
+  void leave();
 
   journal::Store& store() { return store_; }
   const journal::Store& store() const { return store_; }
