@@ -13,12 +13,12 @@
 #include "preload/handlers.h"
 #include "preload/names_of.h"
 #include "preload/paths.h"
+#include "preload/report.h"
 
 namespace pmemfile::preload {
 namespace {
 
 constexpr u64 kStateBytes = 8192;
-constexpr unsigned kMaxInterpreters = 5; // as in the kernel
 
 // Counts a null-terminated array of the program; -EFAULT, -E2BIG.
 long count_pointers(u64 array) {
@@ -174,10 +174,16 @@ struct Target { // what is to be executed
   u32 mount = 0;
   Ino ino{};
   u32 mode = 0;
+  const char* name = nullptr; // by which it was found
   const char* kernel_path = nullptr; // if not ours
   int kernel_dirfd = AT_FDCWD;
   int flags = 0;
+  const char* why_not_served = nullptr; // the next image will be without us
 };
+
+unsigned follow_options(int at_flags) {
+  return ((at_flags & AT_SYMLINK_NOFOLLOW) != 0 ? 0 : kFollowLast) | ((at_flags & AT_EMPTY_PATH) != 0 ? kAllowEmpty : 0);
+}
 
 // Finds the file, with permission to execute it.
 long find_target(Call& call, int dirfd, const char* path, unsigned options, Target& target) {
@@ -201,6 +207,7 @@ long find_target(Call& call, int dirfd, const char* path, unsigned options, Targ
           (attr.value().mode & 0111) == 0)
         return -EACCES;
       target.ours = true;
+      target.name = path;
       target.mount = place.mount;
       target.ino = attr.value().ino;
       target.mode = attr.value().mode;
@@ -213,21 +220,11 @@ long find_target(Call& call, int dirfd, const char* path, unsigned options, Targ
   return -ELOOP;
 }
 
-// "#!interpreter [argument]": replaces argv[0] by interpreter, argument, script. False if the line makes no sense.
-bool take_interpreter(ExecRoom& room, char* line, u64 bytes, const char* script, const char*& interpreter) {
-  u64 end = 2;
-  while (end < bytes && line[end] != '\n' && line[end] != '\0') ++end;
-  if (end == bytes && bytes == 256) return false; // longer than the kernel reads
-  u64 at = 2;
-  auto blank = [&](u64 i) { return line[i] == ' ' || line[i] == '\t'; };
-  while (at < end && blank(at)) ++at;
-  while (end > at && blank(end - 1)) --end;
-  u64 name = at;
-  while (at < end && !blank(at)) ++at;
-  if (at == name) return false;
-  interpreter = room.keep(std::string_view(line + name, at - name));
-  while (at < end && blank(at)) ++at;
-  const char* argument = at < end ? room.keep(std::string_view(line + at, end - at)) : nullptr;
+// Replaces argv[0] by interpreter, argument, script. False if there is no room.
+bool take_interpreter(ExecRoom& room, const InterpreterLine& line, const char* script, const char*& interpreter) {
+  interpreter = room.keep(line.interpreter);
+  const char* argument = line.argument.empty() ? nullptr : room.keep(line.argument);
+  if (interpreter == nullptr || (argument == nullptr && !line.argument.empty())) return false;
   u64 more = argument != nullptr ? 2 : 1;
   u64 count = 0;
   while (room.argv[count] != nullptr) ++count;
@@ -245,36 +242,47 @@ std::string_view base_name(const char* path) {
   return {path + at, bytes - at};
 }
 
-// Follows scripts to the program in the end.
-long find_program(Call& call, ExecRoom& room, int dirfd, const char* path, unsigned options, Target& target, const char*& script) {
+// How the kernel tells an interpreter which file to read; null: no room.
+const char* name_for_interpreter(ExecRoom& room, int dirfd, const char* path) {
+  if (path[0] != '\0' && (path[0] == '/' || dirfd == AT_FDCWD)) return path;
+  FixedText<32> number;
+  number << "/dev/fd/" << dirfd;
+  if (path[0] != '\0') number << "/";
+  return room.keep(number.view(), std::string_view(path, strlen(path)));
+}
+
+// Follows scripts to the program in the end: to the last that lies in a pool, or leads into one.
+long find_program(Call& call, ExecRoom& room, int dirfd, const char* path, int flags, Target& target, const char*& script) {
   script = nullptr;
   const char* current = path;
   for (unsigned depth = 0;; ++depth) {
-    long error = find_target(call, dirfd, current, options, target);
+    long error = find_target(call, dirfd, current, follow_options(flags), target);
     if (error != 0) return error;
-    if (!target.ours) return 0;
-    char line[257];
-    data::IoVec vector{line, 256};
-    Result<u64> got = data::read(call.pool(target.mount).store(), target.ino, 0, &vector, 1);
-    if (!got.ok()) return -got.error();
-    if (got.value() < 2 || line[0] != '#' || line[1] != '!') return 0;
-    if (depth == kMaxInterpreters) return -ELOOP;
-    const char* name = current;
-    if (current[0] == '\0') {
-      FixedText<32> number;
-      number << "/dev/fd/" << dirfd;
-      name = room.keep(number.view());
-    } else if (current[0] != '/' && dirfd != AT_FDCWD) {
-      FixedText<32> number;
-      number << "/dev/fd/" << dirfd << "/";
-      name = room.keep(number.view(), std::string_view(current, strlen(current)));
+    KernelProgram kernel;
+    char text[256];
+    u64 bytes = 0;
+    if (target.ours) {
+      data::IoVec vector{text, sizeof text};
+      Result<u64> got = data::read(call.pool(target.mount).store(), target.ino, 0, &vector, 1);
+      if (!got.ok()) return -got.error();
+      bytes = got.value();
+    } else {
+      target.flags = flags;
+      KernelProgram last;
+      bool leads_in = leads_into_pool(call, target.kernel_dirfd, target.kernel_path, flags, kernel, last);
+      target.why_not_served = last.why_not_served;
+      if (!leads_in) return 0;
+      memcpy(text, kernel.line, bytes = kernel.line_bytes);
     }
-    const char* interpreter = nullptr;
-    if (name == nullptr || !take_interpreter(room, line, got.value(), name, interpreter)) return -ENOEXEC;
+    if (bytes < 2 || text[0] != '#' || text[1] != '!') return 0;
+    if (depth == kMaxInterpreters) return -ELOOP;
+    InterpreterLine line;
+    if (!parse_interpreter_line(text, bytes, line)) return -ENOEXEC;
+    const char* name = name_for_interpreter(room, dirfd, current);
+    if (name == nullptr || !take_interpreter(room, line, name, current)) return -E2BIG;
     if (script == nullptr) script = name;
-    current = interpreter;
     dirfd = AT_FDCWD;
-    options = kFollowLast;
+    flags = 0;
   }
 }
 
@@ -293,31 +301,42 @@ void undo(Call& call, const ExecRoom& room) {
   }
 }
 
-long run_target(Call& call, ExecRoom& room, const Target& target, const char* script, const char* path, u64 user_envp, long variables) {
+// The last call of this image. Returns only if it failed.
+long execute(const Target& target, int program, const char** argv, u64 envp) {
+  if (program >= 0) return raw_syscall(SYS_execveat, program, as_arg(""), as_arg(argv), static_cast<long>(envp), AT_EMPTY_PATH);
+  return raw_syscall(SYS_execveat, target.kernel_dirfd, as_arg(target.kernel_path), as_arg(argv), static_cast<long>(envp), target.flags);
+}
+
+long run_target(Call& call, ExecRoom& room, Target& target, const char* script, const char* path, u64 user_envp, long variables) {
   char* state_room = room.used;
   room.used += kStateBytes;
   Text state(state_room, kStateBytes);
   Libraries libraries;
   int program = -1;
   if (target.ours) {
-    Result<int> copy = copy_program(call, room, target.mount, target.ino, path, user_envp, variables, libraries, state);
+    // Of a script it is the interpreter's.
+    const char* program_name = script != nullptr ? target.name : path;
+    Result<ProgramCopy> copy = copy_program(call, room, target.mount, target.ino, program_name, user_envp, variables, libraries, state);
     if (!copy.ok()) return -copy.error();
-    program = copy.value();
+    program = copy.value().fd;
+    target.why_not_served = copy.value().why_not_served;
   }
   const char* shown = script != nullptr ? script : path;
-  if (target.ours) put_item(state, kItemExecName, std::string_view(shown, strlen(shown)));
-  put_names(call.process, state);
-  if (target.ours || script != nullptr) put_item(state, kItemComm, part(base_name(shown), 0, 15));
-  if (names_other_pools(user_envp, variables)) {
-    // Whatever the program meant by that: it is not continued, its descriptors of pools end here.
-    if (program < 0)
-      return raw_syscall(SYS_execveat, target.kernel_dirfd, as_arg(target.kernel_path), as_arg(room.argv), static_cast<long>(user_envp), target.flags);
-  }
-  long error = build_environment(call, room, user_envp, variables, state, libraries.dir_view());
-  if (error == 0) {
+  long error = 0;
+  if (target.why_not_served != nullptr || names_other_pools(user_envp, variables)) {
+    // It is not continued: its descriptors of pools end here, and nothing of ours is handed on (foundations C1, H8).
     settle_cloexec(call.process);
-    error = program >= 0 ? raw_syscall(SYS_execveat, program, as_arg(""), as_arg(room.argv), as_arg(room.envp), AT_EMPTY_PATH)
-                         : raw_syscall(SYS_execveat, target.kernel_dirfd, as_arg(target.kernel_path), as_arg(room.argv), as_arg(room.envp), target.flags);
+    if (target.why_not_served != nullptr) report_left_behind(call.process, shown, target.why_not_served);
+    error = execute(target, program, room.argv, user_envp);
+  } else {
+    if (target.ours) put_item(state, kItemExecName, std::string_view(shown, strlen(shown)));
+    put_names(call.process, state);
+    if (target.ours || script != nullptr) put_item(state, kItemComm, part(base_name(shown), 0, 15));
+    error = build_environment(call, room, user_envp, variables, state, libraries.dir_view());
+    if (error == 0) {
+      settle_cloexec(call.process);
+      error = execute(target, program, room.argv, reinterpret_cast<u64>(room.envp));
+    }
   }
   libraries.remove();
   if (program >= 0) raw_syscall(SYS_close, program);
@@ -326,10 +345,9 @@ long run_target(Call& call, ExecRoom& room, const Target& target, const char* sc
 
 long exec_any(Call& call, int dirfd, const char* path, u64 user_argv, u64 user_envp, int flags) {
   if ((flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW)) != 0) return -EINVAL;
-  unsigned options = ((flags & AT_SYMLINK_NOFOLLOW) != 0 ? 0 : kFollowLast) | ((flags & AT_EMPTY_PATH) != 0 ? kAllowEmpty : 0);
   Target target;
   // The kernel, too, looks at the file before it looks at the arguments.
-  long missing = find_target(call, dirfd, path, options, target);
+  long missing = find_target(call, dirfd, path, follow_options(flags), target);
   if (missing != 0) return missing;
   long arguments = count_pointers(user_argv), variables = count_pointers(user_envp);
   if (!target.ours && (arguments < 0 || variables < 0)) return kPassOn;
@@ -339,11 +357,8 @@ long exec_any(Call& call, int dirfd, const char* path, u64 user_argv, u64 user_e
   long error = make_room(call, static_cast<u64>(arguments), static_cast<u64>(variables), room);
   if (error == 0) error = copy_arguments(user_argv, arguments, room.argv);
   const char* script = nullptr;
-  if (error == 0) error = find_program(call, room, dirfd, path, options, target, script);
-  if (error == 0) {
-    if (!target.ours && script == nullptr) target.flags = flags;
-    error = run_target(call, room, target, script, path, user_envp, variables);
-  }
+  if (error == 0) error = find_program(call, room, dirfd, path, flags, target, script);
+  if (error == 0) error = run_target(call, room, target, script, path, user_envp, variables);
   undo(call, room);
   return error;
 }

@@ -43,8 +43,32 @@ class Libraries {
   u64 hashes_[kMax];
 };
 
+// ---- Scripts, and programs of the kernel's file systems (exec_kernel.cc) ------------------------------------------
+
+inline constexpr unsigned kMaxInterpreters = 5; // as in the kernel
+
+// "#!interpreter [argument]" as the kernel reads it. False if the line makes no sense.
+struct InterpreterLine {
+  std::string_view interpreter, argument;
+};
+bool parse_interpreter_line(const char* text, u64 bytes, InterpreterLine& line);
+
+struct KernelProgram {
+  const char* why_not_served = nullptr; // in words; null: we shall be loaded, or nobody can tell
+  u64 line_bytes = 0;                   // not 0: a script, and this is how it begins
+  char line[256];
+};
+KernelProgram look_at_kernel_program(Call& call, int dirfd, const char* path, int at_flags);
+// Follows interpreter lines of the kernel's scripts, from this one, which `first` describes, to the `last`. True: its
+// interpreter is a name of ours.
+bool leads_into_pool(Call& call, int dirfd, const char* path, int at_flags, KernelProgram& first, KernelProgram& last);
+
+struct ProgramCopy {
+  int fd;
+  const char* why_not_served; // as above
+};
 // A memfd with the program, and links for the libraries that it needs from pools.
-Result<int> copy_program(Call& call, ExecRoom& room, u32 mount, Ino ino, const char* path, u64 user_envp, long variables,
+Result<ProgramCopy> copy_program(Call& call, ExecRoom& room, u32 mount, Ino ino, const char* path, u64 user_envp, long variables,
                          Libraries& libraries, Text& state);
 
 // Remembers memory that the parent has to unmap when a vfork-like child has gone on (children.cc).

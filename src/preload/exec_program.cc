@@ -71,6 +71,7 @@ struct Dynamic {
   const char* runpath = nullptr;
   const char* rpath = nullptr;
   bool has_interpreter = false;
+  bool has_soname = false; // a loader has one, a static program has not
   bool is_elf = false;
 };
 
@@ -125,6 +126,7 @@ Dynamic read_dynamic(const Copy& copy) {
     }
     if (dynamic[i].d_tag == DT_STRSZ) result.strings_bytes = value;
     if (dynamic[i].d_tag == DT_NEEDED && result.needed_count < 48) result.needed[result.needed_count++] = value;
+    if (dynamic[i].d_tag == DT_SONAME) result.has_soname = true;
     if (dynamic[i].d_tag == DT_RUNPATH) runpath = value;
     if (dynamic[i].d_tag == DT_RPATH) rpath = value;
   }
@@ -338,7 +340,7 @@ void Libraries::remove() {
   dir_bytes_ = 0;
 }
 
-Result<int> copy_program(Call& call, ExecRoom& room, u32 mount, Ino ino, const char* path, u64 user_envp, long variables,
+Result<ProgramCopy> copy_program(Call& call, ExecRoom& room, u32 mount, Ino ino, const char* path, u64 user_envp, long variables,
                          Libraries& libraries, Text& state) {
   (void)room;
   std::string_view name(path, strlen(path));
@@ -369,7 +371,8 @@ Result<int> copy_program(Call& call, ExecRoom& room, u32 mount, Ino ino, const c
     return Error(result.error());
   }
   libraries.put_items(state);
-  return copy.fd;
+  bool served = dynamic.has_interpreter || dynamic.has_soname;
+  return ProgramCopy{copy.fd, served ? nullptr : "a statically linked program"};
 }
 
 } // namespace pmemfile::preload

@@ -64,6 +64,19 @@ void open_report() {
   hide_descriptor(g_process, g_report_fd);
 }
 
+namespace {
+void write_report(const Text& out) {
+  long fd = g_report_fd;
+  if (!to_standard_error()) {
+    FixedText<512> name;
+    expand(g_config.report, name);
+    fd = raw_syscall(SYS_openat, AT_FDCWD, as_arg(name.c_str()), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  }
+  if (fd >= 0) out.write_to(static_cast<int>(fd));
+  if (fd >= 0 && fd != g_report_fd) raw_syscall(SYS_close, fd);
+}
+} // namespace
+
 void open_log() {
   if (g_config.log == nullptr) return;
   FixedText<512> name;
@@ -105,14 +118,23 @@ void report_at_exit(Process& process) {
   }
   list_counts(out, "served", g_served);
   list_counts(out, "refused", g_refused);
-  long fd = g_report_fd;
-  if (!to_standard_error()) {
-    FixedText<512> name;
-    expand(g_config.report, name);
-    fd = raw_syscall(SYS_openat, AT_FDCWD, as_arg(name.c_str()), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  write_report(out);
+}
+
+void report_left_behind(const Process& process, const char* program, const char* why) {
+  if (g_config.report == nullptr) return;
+  FixedText<1024> out;
+  out << "pmemfile: process " << static_cast<i64>(raw_syscall(SYS_getpid)) << " runs "
+      << part(std::string_view(program, strlen(program)), 0, 500) << ", " << why << ": it cannot see pools";
+  if (process.cwd.in_pool) out << "; its working directory lies in one";
+  u32 listed = 0;
+  for (u32 fd = 0; fd < process.fd_end && listed < 16; ++fd) {
+    u64 word = fd_word(process, fd);
+    if (!is_file(word) || (word & kFdCloexec) != 0) continue;
+    out << (listed++ == 0 ? "; dead descriptors:" : "") << " " << fd;
   }
-  if (fd >= 0) out.write_to(static_cast<int>(fd));
-  if (fd >= 0 && fd != g_report_fd) raw_syscall(SYS_close, fd);
+  out << "\n";
+  write_report(out);
 }
 
 long refuse(Call& call, int errno_value) {

@@ -18,6 +18,8 @@ const char* call_name(long nr);
 
 void open_log();
 void open_report();
+// `program` is run and will be without us: which descriptors of pools, and working directory, it will miss.
+void report_left_behind(const Process& process, const char* program, const char* why);
 extern int g_log_fd;
 void log_call(const Call& call, long result);
 
