@@ -197,6 +197,8 @@ TEST_F(FsckTest, DamagedLeavesAreFound) {
   u64 leaf = root_leaf(root) * 4096;
   u64 tags = word(*good_, leaf + layout::leaf_tag_word(0));
   ASSERT_NE(tags & 0xff, 0u);
+  // Another one of those that a key can have: neither "free" nor "continued".
+  u64 other_tag = (tags & ~u64{0xff}) | ((tags & 0xff) % 254 + 1);
   u64 cell = leaf + 2 * 64;
   struct {
     u64 offset, value;
@@ -204,7 +206,7 @@ TEST_F(FsckTest, DamagedLeavesAreFound) {
   } cases[] = {
       {leaf, 0x1234, Code::F0604},
       {leaf + 8, 1, Code::F0605},
-      {leaf + layout::leaf_tag_word(0), tags ^ 1, Code::F0608},
+      {leaf + layout::leaf_tag_word(0), other_tag, Code::F0608},
       {leaf + layout::leaf_tag_word(0), tags | 0xff, Code::F0614},
       {cell, word(*good_, cell) ^ (u64{1} << 20), Code::F0609},
       {cell + 8, word(*good_, cell + 8) & ~(u64{0xff} << 48), Code::F0613},
