@@ -45,7 +45,8 @@ ProcessRef begin_use(Process& entry, u32 index, i32 pid, ProcessState state) {
 // Takes the entry if it is free and nobody holds its token.
 bool take_entry(Segment& v, u32 index, TokenFile token, i32 pid, ProcessState state, ProcessRef* ref) {
   Process& entry = process_entry(v, index);
-  if (load_acquire(entry.state) != static_cast<u32>(ProcessState::kFree) || load_acquire(entry.claim) != 0) return false;
+  if (load_acquire(entry.state) != static_cast<u32>(ProcessState::kFree)) return false;
+  if (PMEMFILE_UNLIKELY(load_acquire(entry.claim) != 0) && !drop_dead_claim(v, index)) return false;
   if (!set_token(token, index, F_WRLCK)) return false;
   // Classic locks do not exclude the threads of one process: this does.
   u32 expected = static_cast<u32>(ProcessState::kFree);
@@ -203,6 +204,16 @@ void end_repair(Segment& v, ProcessRef dead, bool freed) {
   }
   store_release(entry->claim, u64{0});
   fetch_add(process_table(v).claims, ~u64{0});
+}
+
+bool drop_dead_claim(Segment& v, u32 index) {
+  Process& entry = process_entry(v, index);
+  u64 claim = load_acquire(entry.claim);
+  if (claim == 0) return true;
+  if (load_acquire(entry.state) != static_cast<u32>(ProcessState::kFree) || process_alive(v, v.fd, unpack_process(claim))) return false;
+  if (!compare_exchange(entry.claim, claim, u64{0})) return false;
+  fetch_add(process_table(v).claims, ~u64{0});
+  return true;
 }
 
 void drop_own_claims(Segment& v) {

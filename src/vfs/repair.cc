@@ -104,7 +104,10 @@ void bury_all_dead(Pool& pool) {
   Segment& v = pool.store().segment;
   if (!is_undertaker(pool)) return;
   for (u32 index = 0; index < v.header->process_count; ++index) {
-    if (state_of(shm::process_entry(v, index)) == ProcessState::kFree) continue;
+    if (state_of(shm::process_entry(v, index)) == ProcessState::kFree) {
+      (void)shm::drop_dead_claim(v, index);
+      continue;
+    }
     ProcessRef ref = ref_of(v, index);
     if (ref != v.self && !shm::process_alive(v, v.fd, ref)) bury(pool, ref);
   }

@@ -1,6 +1,6 @@
 // A death at every store of every operation, with others at work, and a look at everything while the victim is stopped.
 //
-//   kill_steps [--long] [--every] [--scenario TEXT] [--seed N] [--points N] [--verbose 1]
+//   kill_steps [--long] [--every] [--scenario TEXT] [--seed N] [--points N] [--second N] [--second-kills N] [--verbose 1]
 //
 // A process that dies leaves nothing but what it stored into pool and V and what the kernel knows of it. So all deaths
 // between two such stores or system calls are one, and the driver finds these instructions by decoding the window once.
@@ -38,7 +38,7 @@ namespace {
 struct Settings {
   bool all = false, every = false, verbose = false;
   std::string scenario;
-  u64 seed = 0, points = 24, second_points = 1, second_kills = 3;
+  u64 seed = 0, points = 24, second_points = 1, second_kills = 3, second_every = 4;
 };
 
 struct RoundPlan {
@@ -314,7 +314,7 @@ class Driver {
       next.nobody_repairs = random_() % 8 == 0;
       if (!round(scenario, next)) return false;
     }
-    if (!scenario.in.alone && !run_second(scenario, whole)) return false;
+    if (!scenario.in.alone && random_() % settings_.second_every == 0 && !run_second(scenario, whole)) return false;
     printf("%-34s %6lu instructions, %5zu stores and calls, %5lu rounds\n", scenario.name, length, whole.points.size(), rounds_ - before);
     fflush(stdout);
     return true;
@@ -412,6 +412,7 @@ int main(int argc, char** argv) {
       settings.all = true;
       settings.second_points = 6;
       settings.second_kills = 40;
+      settings.second_every = 1;
     } else if (option == "--every") {
       settings.every = true;
     } else if (option == "--scenario" && i + 1 < argc) {
@@ -422,10 +423,13 @@ int main(int argc, char** argv) {
       settings.points = number();
     } else if (option == "--second") {
       settings.second_points = number();
+      settings.second_every = 1;
+    } else if (option == "--second-kills") {
+      settings.second_kills = number();
     } else if (option == "--verbose") {
       settings.verbose = number() != 0;
     } else {
-      fprintf(stderr, "kill_steps [--long] [--every] [--scenario TEXT] [--seed N] [--points N] [--second N] [--verbose 1]\n");
+      fprintf(stderr, "kill_steps [--long] [--every] [--scenario TEXT] [--seed N] [--points N] [--second N] [--second-kills N] [--verbose 1]\n");
       return 2;
     }
   }

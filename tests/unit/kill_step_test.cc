@@ -162,5 +162,26 @@ TEST_F(KillStepTest, Undertaker) {
   run(die, [&] { vfs::bury_all_dead(*pool_); }, [&] { remake(); });
 }
 
+// A repairer that was killed when it had freed the entry and not yet given up its claim.
+TEST_F(KillStepTest, AnEntryWithTheClaimOfADeadRepairerIsUsedAgain) {
+  const shm::Segment& segment = v();
+  u32 index = 0;
+  while (shm::process_entry(segment, index).state != 0) ++index;
+  shm::Process& entry = shm::process_entry(segment, index);
+  entry.claim = shm::pack(shm::ProcessRef{index + 2, 77});
+  ++shm::process_table(segment).claims;
+  shm::process_table(segment).hint = index;
+  vfs::Pool* other = attach(path_);
+  ASSERT_NE(other, nullptr);
+  EXPECT_EQ(other->store().segment.self.index_plus_1, index + 1);
+  EXPECT_EQ(entry.claim, 0u);
+  EXPECT_EQ(shm::process_table(segment).claims, 0u);
+  other->detach();
+  entry.claim = shm::pack(shm::ProcessRef{index + 2, 77});
+  ++shm::process_table(segment).claims;
+  vfs::bury_all_dead(*pool_);
+  EXPECT_EQ(entry.claim, 0u);
+}
+
 } // namespace
 } // namespace pmemfile::test
