@@ -40,14 +40,39 @@ pmemfile_preload_guard_begin:
     .type pmemfile_preload_strnlen, @function
 pmemfile_preload_strnlen:
     .cfi_startproc
-    xorl %eax, %eax
-1:  cmpq %rsi, %rax
-    jae 2f
-    cmpb $0, (%rdi,%rax)
-    je 2f
-    incq %rax
+    // Aligned words: none of them reaches into a page that the text does not. Bytes before the text count as not zero.
+    movq $0x0101010101010101, %r8
+    movq $0x8080808080808080, %r9
+    movl %edi, %ecx
+    andl $7, %ecx
+    shll $3, %ecx
+    movl $1, %eax
+    shlq %cl, %rax
+    decq %rax
+    movq %rdi, %rdx
+    andq $-8, %rdx
+    orq (%rdx), %rax
+1:  movq %rax, %rcx
+    notq %rcx
+    subq %r8, %rax
+    andq %r9, %rcx
+    andq %rcx, %rax // the lowest set bit is the top bit of the first byte that is zero
+    jnz 2f
+    addq $8, %rdx
+    movq %rdx, %rax
+    subq %rdi, %rax
+    cmpq %rsi, %rax
+    jae 3f
+    movq (%rdx), %rax
     jmp 1b
-2:  ret
+2:  bsfq %rax, %rax
+    shrl $3, %eax
+    addq %rdx, %rax
+    subq %rdi, %rax
+    cmpq %rsi, %rax
+    jb 4f
+3:  movq %rsi, %rax
+4:  ret
     .cfi_endproc
     .size pmemfile_preload_strnlen, . - pmemfile_preload_strnlen
 
@@ -58,6 +83,19 @@ pmemfile_preload_strnlen:
 pmemfile_preload_match:
     .cfi_startproc
     xorl %ecx, %ecx
+    // Eight at a time where that stays in the page: the text may end before the prefix does.
+4:  leaq 8(%rcx), %rax
+    cmpq %rdx, %rax
+    ja 1f
+    leaq (%rdi,%rcx), %rax
+    andl $4095, %eax
+    cmpl $4088, %eax
+    ja 1f
+    movq (%rdi,%rcx), %rax
+    cmpq (%rsi,%rcx), %rax
+    jne 2f
+    addq $8, %rcx
+    jmp 4b
 1:  cmpq %rdx, %rcx
     jae 3f
     movzbl (%rdi,%rcx), %eax
