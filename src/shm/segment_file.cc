@@ -156,10 +156,11 @@ Result<Segment> create_segment(const char* shm_dir, const PoolIdentity& pool, co
     Name name, temporary;
     put_name(name, pool);
     TRY(check_place(dir_fd, name, pool));
-    remove_stale_segments(dir_fd);
-    u64 id = TRY(random_id());
     put_name(temporary, pool);
     temporary << ".new-";
+    // Who began one was killed: this process has the pool's exclusive lock.
+    remove_stale_segments(dir_fd, temporary.c_str());
+    u64 id = TRY(random_id());
     put_hex(temporary, id);
     long fd = raw_syscall(SYS_openat, dir_fd, as_arg(temporary.c_str()), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (is_syscall_error(fd)) return error_of(fd);

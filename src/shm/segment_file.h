@@ -36,8 +36,9 @@ SegmentHeader plan_segment(const layout::Geometry& geometry);
 Result<Segment> create_segment(const char* shm_dir, const PoolIdentity& pool, const SegmentHeader& plan, u64 record_epoch);
 
 // Removes Vs of pools that are gone: their path leads nowhere or to another file, and nobody is attached to them. Called
-// when a V is made, which takes its time anyway, so that scratch pools do not fill the directory with what they leave.
-void remove_stale_segments(int dir_fd);
+// when a V is made, which takes its time anyway, so that scratch pools do not fill the directory with what they leave. And
+// whatever is named `own_temporaries...`: unfinished Vs of the pool whose exclusive lock the caller has.
+void remove_stale_segments(int dir_fd, const char* own_temporaries);
 
 // Opens the V that is named. ENOENT: there is none in this directory; EPERM: what has its name is not a regular file;
 // ESTALE: it is another V than the one named; EPROTONOSUPPORT: made by another version; EUCLEAN: damaged.

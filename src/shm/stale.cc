@@ -13,8 +13,8 @@ namespace {
 constexpr unsigned kMaxLookedAt = 64;
 constexpr char kPrefix[] = "pmemfile-";
 
-bool has_prefix(const char* name) {
-  for (const char* c = kPrefix; *c != 0; ++c, ++name)
+bool has_prefix(const char* name, const char* prefix) {
+  for (const char* c = prefix; *c != 0; ++c, ++name)
     if (*name != *c) return false;
   return true;
 }
@@ -58,7 +58,7 @@ void remove_if_stale(int dir_fd, const char* name) {
 
 } // namespace
 
-void remove_stale_segments(int dir_fd) {
+void remove_stale_segments(int dir_fd, const char* own_temporaries) {
   alignas(8) char buffer[1024];
   unsigned looked_at = 0;
   for (;;) {
@@ -67,7 +67,11 @@ void remove_stale_segments(int dir_fd) {
     for (long at = 0; at < bytes;) {
       auto* entry = reinterpret_cast<DirectoryEntry*>(buffer + at);
       at += entry->bytes;
-      if (!has_prefix(entry->name)) continue;
+      if (!has_prefix(entry->name, kPrefix)) continue;
+      if (has_prefix(entry->name, own_temporaries)) {
+        raw_syscall(SYS_unlinkat, dir_fd, as_arg(entry->name), 0);
+        continue;
+      }
       if (++looked_at > kMaxLookedAt) return;
       remove_if_stale(dir_fd, entry->name);
     }

@@ -149,8 +149,9 @@ Result<void> free_orphan(Store& store, Ino ino, bool recovery) {
     Result<inode::Attr> loaded = inode::load(tx.view(), ino);
     if (loaded.error() == ESTALE) return false;
     inode::Attr attr = TRY(std::move(loaded));
-    if (attr.nlink != 0 || (attr.flags & layout::kFlagDead) != 0 || shm::in_use(store.segment, ino)) return false;
-    if ((attr.flags & layout::kFlagFreeing) != 0) return recovery;
+    if (attr.nlink != 0 || shm::in_use(store.segment, ino)) return false;
+    // Dead: who freed it was killed before it left its list.
+    if ((attr.flags & (layout::kFlagDead | layout::kFlagFreeing)) != 0) return recovery;
     attr.flags |= layout::kFlagFreeing;
     inode::store_mode(tx, attr);
     TRY(tx.commit());
