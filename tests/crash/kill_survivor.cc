@@ -105,7 +105,7 @@ class Survivor {
     u64 took = now_ns() - start, stolen = waited_for_processor_ns() - waited;
     took -= std::min(took, stolen);
     u64& slowest = change ? control.slowest_change_ns : control.slowest_read_ns;
-    slowest = std::max(slowest, took);
+    if (!excused_) slowest = std::max(slowest, took);
     if (took > (change ? kChangeLimit_ns : kReadLimit_ns) && !excused_ && control.slow[0] == '\0')
       snprintf(control.slow, sizeof control.slow, "%s took %.1f ms", what, static_cast<double>(took) / 1e6);
     return error;
@@ -148,7 +148,8 @@ class Survivor {
 
   void change(const char* what, int (*verb)(Actor&)) {
     int error = timed(true, what, [&] { return verb(actor_); });
-    if (error != 0 && error != ENOENT) complain("%s: errno %d", what, error);
+    // What an earlier step of it could not find it does not have.
+    if (error != 0 && error != ENOENT && error != EBADF) complain("%s: errno %d", what, error);
   }
   // Changes of the same objects that leave no trace in what is compared.
   void disturb() {

@@ -94,14 +94,22 @@ int look_at(Actor& actor, const std::string& path, Tree& tree, std::string& wher
 }
 
 bool content_between(const Node& before, const Node& after, const Node& found) {
-  u64 low = std::min(before.size, after.size), high = std::max(before.size, after.size);
-  if (found.size < low || found.size > high || found.content.size() != found.size) return false;
-  for (u64 i = 0; i < found.size; ++i) {
-    bool old = i < before.size && found.content[i] == before.content[i];
-    bool fresh = i < after.size && found.content[i] == after.content[i];
-    if (!old && !fresh) return false;
-  }
+  const std::string &old = before.content, &fresh = after.content, &now = found.content;
+  if (now.size() < std::min(old.size(), fresh.size()) || now.size() > std::max(old.size(), fresh.size())) return false;
+  for (u64 i = 0; i < now.size(); ++i)
+    if (!(i < old.size() && now[i] == old[i]) && !(i < fresh.size() && now[i] == fresh[i])) return false;
   return true;
+}
+
+std::string contents_differ(const std::string& expected, const std::string& found) {
+  if (expected == found) return "";
+  u64 at = 0, left = 0;
+  while (at < expected.size() && at < found.size() && expected[at] == found[at]) ++at;
+  for (u64 i = at; i < expected.size() && i < found.size(); ++i) left += expected[i] != found[i];
+  char text[100];
+  snprintf(text, sizeof text, " %lu bytes from %lu on differ (%02x is %02x)", left, at, at < expected.size() ? u8(expected[at]) : 0,
+           at < found.size() ? u8(found[at]) : 0);
+  return text;
 }
 
 } // namespace
@@ -177,7 +185,7 @@ std::string difference(const Tree& expected, const Tree& found) {
     char line[256];
     snprintf(line, sizeof line, " %s: mode %o/%o owner %u.%u/%u.%u links %lu/%lu size %lu/%lu mtime %ld/%ld%s%s;", path.c_str(), node.mode,
              is.mode, node.uid, node.gid, is.uid, is.gid, node.nlink, is.nlink, node.size, is.size, node.old_mtime_s, is.old_mtime_s,
-             node.content != is.content ? " contents differ" : "", node.xattrs != is.xattrs ? " attributes differ" : "");
+             contents_differ(node.content, is.content).c_str(), node.xattrs != is.xattrs ? " attributes differ" : "");
     text += line;
   }
   for (const auto& [path, node] : found)
