@@ -39,6 +39,11 @@ apps: build ## real programs on both sides (tests/apps)
 bench: ## the benchmark against tmpfs (bench/run)
 	bench/run
 
+bench-check: build ## fails when a ratio fell by a third from bench/recorded.json, twice
+	@test -e bench/recorded.json || { echo "record first: docs/testing.md, The benchmark as a test"; exit 1; }
+	python3 bench/report.py --build $(BUILD) --quick --check bench/recorded.json || \
+	  python3 bench/report.py --build $(BUILD) --quick --check bench/recorded.json
+
 lint: ## layering, exports, needed libraries, banned calls, links
 	python3 tests/lint/lint.py --build $(BUILD)
 
@@ -54,4 +59,4 @@ chroot: ## ./quickstart and ./test in a bare Debian 12 (as root)
 format: ## clang-format over the sources
 	git ls-files '*.cc' '*.h' | xargs clang-format -i
 
-.PHONY: help build debug test test-quick nightly asan ubsan tsan apps bench lint explore install-check chroot format
+.PHONY: help build debug test test-quick nightly asan ubsan tsan apps bench bench-check lint explore install-check chroot format
