@@ -37,6 +37,20 @@ bool streams(const Medium& medium, u64 size) {
   return size >= (medium.flushes ? kStreamFromFlushed : kStreamFromVolatile);
 }
 
+// Steps that this process had the kernel map lately, by a hash of their address: space that is freed and taken again is mapped
+// already. Racy by design; wrong entries (after fork, after an unmapping) cost page faults and nothing else.
+constexpr u64 kFillStep = 64 * 1024; // 16 pages keep the pause near ten microseconds
+constexpr unsigned kFilledSteps = 1024;
+u32 g_filled[kFilledSteps];
+
+bool was_filled(const u8* step) {
+  u32 number = static_cast<u32>(reinterpret_cast<u64>(step) / kFillStep); // addresses have 47 bits
+  u32& entry = g_filled[number % kFilledSteps];
+  if (load_relaxed(entry) == number) return true;
+  store_relaxed(entry, number);
+  return false;
+}
+
 void record_store(const Medium& medium, PoolOff to, const void* bytes, u64 size, bool streaming) {
   if (PMEMFILE_UNLIKELY(medium.recorder != nullptr))
     medium.recorder->store(medium.recorder->self, raw(to), bytes, size, streaming);
@@ -104,13 +118,12 @@ u64 copy_out(const Medium& medium, void* to, PoolOff from, u64 size) {
 }
 
 void expect_sequential_fill(const Medium& medium, PoolOff first, u64 size) {
-  // Steps of 16 pages keep the pause near ten microseconds.
-  constexpr u64 kStep = 64 * 1024;
-  u64 start = align_up(raw(first), kStep), end = raw(first) + size;
+  u64 start = align_up(raw(first), kFillStep), end = raw(first) + size;
   if (start >= end) return;
-  u64 stop = min_of(align_up(end, kStep), align_down(medium.bytes, kStep));
-  for (; start < stop; start += kStep)
-    raw_syscall(SYS_madvise, as_arg(medium.base + start), kStep, MADV_POPULATE_WRITE);
+  u64 stop = min_of(align_up(end, kFillStep), align_down(medium.bytes, kFillStep));
+  for (; start < stop; start += kFillStep)
+    if (!was_filled(medium.base + start))
+      raw_syscall(SYS_madvise, as_arg(medium.base + start), static_cast<long>(kFillStep), MADV_POPULATE_WRITE);
 }
 
 void zero(const Medium& medium, PoolOff to, u64 size) {
