@@ -75,6 +75,7 @@ void touch(Store& store, Ino ino, i64 mtime_ns, i64 ctime_ns, i64 atime_ns) {
 }
 
 Result<void> flush_times(Store& store, Ino ino) {
+  if (!store.medium.writable) return {}; // a reader finds what the last writer left in V, and leaves it there
   shm::Stripe& stripe = stripe_of(store, ino);
   if (load_acquire(stripe.times_ino) != raw(ino)) return {};
   if (load_relaxed(stripe.mtime_ns) == 0 && load_relaxed(stripe.ctime_ns) == 0 && load_relaxed(stripe.atime_ns) == 0)

@@ -1,5 +1,7 @@
 #include "preload/config.h"
 
+#include <fcntl.h>
+
 #include "preload/paths.h"
 
 namespace pmemfile::preload {
@@ -45,24 +47,60 @@ void find_library(std::string_view preload) {
 }
 
 [[noreturn]] void malformed(std::string_view what) {
-  give_up(what, g_config.pools, "write PMEMFILE_POOLS=/mount/point:/path/of/pool[;/another:/pool]");
+  constexpr u64 kShown = 300; // the whole line has to fit
+  give_up(what, part(std::string_view(g_config.pools, strlen(g_config.pools)), 0, kShown), "write PMEMFILE_POOLS=/mount/point:/path/of/pool[;/another:/pool]");
+}
+
+// As in mount(2), the directory that holds the mount point is named without symlinks: programs reach it by its real name,
+// too. Its own last component need not exist. `text` has room for a path.
+u64 resolve_parent(char* text, u64 bytes) {
+  u64 last = bytes;
+  while (text[last - 1] != '/') --last;
+  if (last == 1) return bytes;
+  char real[kPathBytes];
+  text[last - 1] = '\0';
+  long fd = raw_syscall(SYS_openat, AT_FDCWD, as_arg(text), O_PATH | O_DIRECTORY | O_CLOEXEC);
+  text[last - 1] = '/';
+  if (fd < 0) return bytes;
+  FixedText<40> link;
+  link << "/proc/self/fd/" << static_cast<i64>(fd);
+  long length = raw_syscall(SYS_readlinkat, AT_FDCWD, as_arg(link.c_str()), as_arg(real), sizeof real);
+  raw_syscall(SYS_close, fd);
+  u64 name_bytes = bytes - last;
+  if (length <= 0 || real[0] != '/' || static_cast<u64>(length) + name_bytes + 2 > kPathBytes) return bytes;
+  u64 dir_bytes = length == 1 ? 0 : static_cast<u64>(length);
+  memmove(text + dir_bytes + 1, text + last, name_bytes + 1);
+  memcpy(text, real, dir_bytes);
+  text[dir_bytes] = '/';
+  return dir_bytes + 1 + name_bytes;
+}
+
+bool lies_within(std::string_view inner, std::string_view outer) {
+  return inner.size() > outer.size() && inner[outer.size()] == '/' && part(inner, 0, outer.size()) == outer;
 }
 
 void add_mount(std::string_view point, std::string_view pool) {
   if (g_mount_count == kMaxMounts) malformed("PMEMFILE_POOLS names more than 8 pools");
   if (point.empty() || point[0] != '/') malformed("a mount point in PMEMFILE_POOLS is not an absolute path");
   if (pool.empty()) malformed("PMEMFILE_POOLS names no pool for a mount point");
-  char* text = const_cast<char*>(keep(point));
+  if (point.size() >= kPathBytes) malformed("a mount point in PMEMFILE_POOLS is longer than a path can be");
+  char text[kPathBytes];
+  memcpy(text, point.data(), point.size());
+  text[point.size()] = '\0';
   u64 bytes = normalise(text);
   if (bytes == 1) malformed("the mount point in PMEMFILE_POOLS cannot be /");
+  bytes = resolve_parent(text, bytes);
   Mount& mount = g_mounts[g_mount_count];
-  mount.point = std::string_view(text, bytes);
+  mount.point = std::string_view(keep(std::string_view(text, bytes)), bytes);
   u64 last = bytes;
   while (text[last - 1] != '/') --last;
   mount.last = part(mount.point, last);
   mount.pool_path = keep(pool);
   for (u32 i = 0; i < g_mount_count; ++i)
     if (g_mounts[i].point == mount.point) malformed("PMEMFILE_POOLS names a mount point twice");
+  for (u32 i = 0; i < g_mount_count; ++i)
+    if (lies_within(mount.point, g_mounts[i].point) || lies_within(g_mounts[i].point, mount.point))
+      malformed("a mount point in PMEMFILE_POOLS lies within another");
   ++g_mount_count;
 }
 

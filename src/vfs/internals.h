@@ -9,7 +9,7 @@ struct PoolInternals {
   static void set_pool_fd(Pool& pool, int fd) { pool.pool_fd_ = fd; }
   static void set_segment_fd(Pool& pool, int fd) { pool.segment_fd_ = fd; }
   static void set_token(Pool& pool, int fd) { pool.token_fd_ = fd; }
-  static Result<Pool*> map_inherited(int pool_fd, int segment_fd, AttachFailure* failure);
+  static Result<Pool*> map_inherited(int pool_fd, int segment_fd, bool read_only, AttachFailure* failure);
   static void set_self(Pool& pool, shm::ProcessRef self) { pool.store_.segment.self = self; }
   static shm::Segment& private_tables(Pool& pool) { return pool.private_tables_; }
   // The Pool that a Store belongs to.
@@ -19,6 +19,9 @@ struct PoolInternals {
   }
   // For a process that may only read the pool: tables of open files of its own (open_files.h).
   static Result<void> make_private_tables(Pool& pool);
+  // Across exec, which takes private memory away (reader_exec.cc): into a memory file, and out of it.
+  static Result<int> save_private_tables(Pool& pool);
+  static Result<void> load_private_tables(Pool& pool, int fd);
   // A child that another thread is making: its token is listed, struck off, and closed by who copied it with the table.
   static void list_child_token(Pool& pool, int fd);
   static void close_child_token(Pool& pool, int fd);

@@ -302,12 +302,13 @@ Result<Pool*> Pool::attach(const char* path, const AttachOptions& options, Attac
 
 // For adopt(): pool and V from descriptors that were passed on; the kernel lock came along with the pool's. Registers
 // nothing. The descriptors belong to the Pool afterwards, also on failure.
-Result<Pool*> PoolInternals::map_inherited(int pool_fd, int segment_fd, AttachFailure* failure) {
+Result<Pool*> PoolInternals::map_inherited(int pool_fd, int segment_fd, bool read_only, AttachFailure* failure) {
   vdso_start();
   Pool* pool = new (TRY(map_private(sizeof(Pool)))) Pool();
   AttachOptions options;
   Attach a{"inherited pool", options, failure, pool};
   a.fd = pool_fd;
+  a.read_only = read_only;
   set_pool_fd(*pool, pool_fd);
   set_segment_fd(*pool, segment_fd);
   identify_pool(a);
@@ -315,7 +316,7 @@ Result<Pool*> PoolInternals::map_inherited(int pool_fd, int segment_fd, AttachFa
     TRY(map_pool(a));
     a.state = TRY(read_state(pool->store_.medium));
     pool->store_.segment = TRY(shm::adopt_segment(segment_fd, a.identity, named_segment(a.state),
-                                                  shm::plan_segment(pool->store_.geometry)));
+                                                  shm::plan_segment(pool->store_.geometry), !read_only));
     return prepare_store(pool->store_);
   };
   if (auto result = steps(); !result.ok()) {

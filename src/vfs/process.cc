@@ -82,6 +82,8 @@ void unlock_own_words(void* context, u32, u64 word) {
 // ---- The text that exec passes on: numbers, each followed by a colon ----------------------------------------------
 
 constexpr u64 kTextVersion = 1;
+// Of a process that may only read: the token's place is taken by the memory file with its tables of open files.
+constexpr u64 kReaderTextVersion = 2;
 
 bool next_number(const char*& at, u64* value) {
   *value = 0;
@@ -97,8 +99,8 @@ struct Passed {
 };
 
 bool parse(const char* text, Passed* passed) {
-  bool ok = next_number(text, &passed->version) && passed->version == kTextVersion && next_number(text, &passed->pool_fd) &&
-            next_number(text, &passed->segment_fd) && next_number(text, &passed->token_fd) &&
+  bool ok = next_number(text, &passed->version) && (passed->version == kTextVersion || passed->version == kReaderTextVersion) &&
+            next_number(text, &passed->pool_fd) && next_number(text, &passed->segment_fd) && next_number(text, &passed->token_fd) &&
             next_number(text, &passed->index_plus_1) && next_number(text, &passed->generation) &&
             next_number(text, &passed->device) && next_number(text, &passed->flushes);
   constexpr u64 kMaxFd = 1 << 30;
@@ -272,10 +274,11 @@ void Pool::child_view_runs(Pool* view, bool own_descriptors) {
 void Pool::drop_child_view(Pool* view) { raw_syscall(SYS_munmap, as_arg(view), sizeof(Pool)); }
 
 Result<void> Pool::prepare_exec(char (&text)[128]) {
-  if (private_tables_.base != nullptr) return Error(EOPNOTSUPP);
+  bool reader = private_tables_.base != nullptr;
+  if (reader) token_fd_ = move_high(TRY(PoolInternals::save_private_tables(*this)));
   Text out(text, sizeof text);
   ProcessRef self = store_.segment.self;
-  out << kTextVersion << ':' << pool_fd_ << ':' << segment_fd_ << ':' << (token_fd_ >= 0 ? token_fd_ : segment_fd_) << ':' << self.index_plus_1 << ':'
+  out << (reader ? kReaderTextVersion : kTextVersion) << ':' << pool_fd_ << ':' << segment_fd_ << ':' << (token_fd_ >= 0 ? token_fd_ : segment_fd_) << ':' << self.index_plus_1 << ':'
       << self.generation << ':' << device_ << ':' << u64{store_.medium.flushes} << ':';
   if (out.truncated()) return Error(ENAMETOOLONG);
   set_close_on_exec(pool_fd_, false);
@@ -287,13 +290,40 @@ Result<void> Pool::prepare_exec(char (&text)[128]) {
 void Pool::keep_after_failed_exec() {
   set_close_on_exec(pool_fd_, true);
   set_close_on_exec(segment_fd_, true);
+  if (private_tables_.base != nullptr) {
+    close_fd(token_fd_);
+    token_fd_ = -1;
+  }
   set_close_on_exec(token_fd_, true);
 }
+
+namespace {
+
+Result<Pool*> adopt_reader(const Passed& passed, AttachFailure* failure) {
+  Pool* pool = TRY(PoolInternals::map_inherited(static_cast<int>(passed.pool_fd), static_cast<int>(passed.segment_fd), true, failure));
+  int tables_fd = static_cast<int>(passed.token_fd);
+  auto loaded = PoolInternals::load_private_tables(*pool, tables_fd);
+  close_fd(tables_fd);
+  if (!loaded.ok()) {
+    PoolInternals::destroy(pool);
+    return fail(failure, loaded.error(), "exec", "the table of open files did not come along");
+  }
+  pool->keep_after_failed_exec(); // close-on-exec again
+  pool->set_device(passed.device);
+  Segment& tables = open_tables(*pool);
+  shm::for_each_handle(tables, tables.self, unlock_own_words, &tables);
+  shm::for_each_handle(tables, tables.self, drop_if_mapping, pool);
+  return pool;
+}
+
+} // namespace
 
 Result<Pool*> Pool::adopt(const char* text, AttachFailure* failure) {
   Passed passed;
   if (!parse(text, &passed)) return fail(failure, EINVAL, "exec", "what the process before left for this one is damaged");
-  Pool* pool = TRY(PoolInternals::map_inherited(static_cast<int>(passed.pool_fd), static_cast<int>(passed.segment_fd), failure));
+  if (passed.version == kReaderTextVersion) return adopt_reader(passed, failure);
+  Pool* pool =
+      TRY(PoolInternals::map_inherited(static_cast<int>(passed.pool_fd), static_cast<int>(passed.segment_fd), false, failure));
   auto ref = check_entry(*pool, passed);
   if (!ref.ok()) {
     PoolInternals::destroy(pool);

@@ -6,7 +6,8 @@ bad_config.py PRELOAD
 import subprocess
 import sys
 
-BAD = ["", "x", "rel:/pool", "/mnt/a:", "/:/pool", "/mnt/a:/no/such/pool", "/mnt/a:/etc/passwd", "/a:/p;/a:/p"]
+BAD = ["", "x", "rel:/pool", "/mnt/a:", "/:/pool", "/mnt/a:/no/such/pool", "/mnt/a:/etc/passwd", "/a:/p;/a:/p",
+       "/mnt/a:/p;/mnt/a/b:/q", "/mnt/a/b:/p;/mnt/a:/q", "/mnt/" + "a" * 5000 + ":/p"]
 
 
 def main():
