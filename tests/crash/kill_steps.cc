@@ -38,7 +38,7 @@ namespace {
 struct Settings {
   bool all = false, every = false, verbose = false;
   std::string scenario;
-  u64 seed = 0, points = 24, second_points = 1, second_kills = 3, second_every = 4;
+  u64 seed = 0, points = 14, second_points = 1, second_kills = 3, second_every = 4;
 };
 
 struct RoundPlan {
