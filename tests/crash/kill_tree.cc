@@ -1,6 +1,7 @@
 // The starting tree, and what can be seen of it without a lock.
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -53,6 +54,9 @@ int look_at(Actor& actor, const std::string& path, Tree& tree, std::string& wher
 
 int look_into(Actor& actor, const std::string& path, Ino ino, Tree& tree, std::string& where, bool with_peers) {
   std::vector<Entry> entries;
+  where = "path of " + path;
+  char text[512];
+  if (auto size = vfs::dir_path(actor.task, ino, text, sizeof text); !size.ok() || path != text) return size.ok() ? EIO : size.error();
   where = "list " + path;
   if (int error = list_names(actor, ino, entries)) return error;
   for (const Entry& entry : entries) {
@@ -169,6 +173,9 @@ int Actor::record_lock(vfs::Description of, int command, short type, i64 start, 
 
 int look(Actor& actor, Tree& tree, std::string& where, bool with_peers) {
   tree.clear();
+  where = "statfs";
+  struct statfs space{};
+  if (int error = vfs::statfs_pool(actor.task, &space).error()) return error;
   return look_at(actor, "/", tree, where, with_peers);
 }
 
