@@ -22,13 +22,15 @@ constexpr int kProcLink = 1011; // internal: the kernel's answer on the link its
 // last component turns out to be a symlink.
 template <class KernelTry, class PoolStat>
 long stat_any(Call& call, int dirfd, unsigned path_index, unsigned options, KernelTry&& try_kernel, PoolStat&& pool_stat) {
+  long first = kPassOn;
   if ((options & kFollowLast) != 0) {
     Place place;
     long error = locate(call, dirfd, call.pointer<const char>(path_index), options | kLastIsChecked, 0, place);
     if (error != 0) return error;
     if (!place.ours) {
       long result = try_kernel();
-      if (result != -ELOOP) return result;
+      if (result != -ELOOP && !(result == -ENOENT && place.known)) return result;
+      if (result == -ENOENT) first = result;
       options |= kNeverKnown;
     }
   }
@@ -36,6 +38,7 @@ long stat_any(Call& call, int dirfd, unsigned path_index, unsigned options, Kern
     if (is_proc_link(place)) return Error(kProcLink);
     return pool_stat(task, place);
   });
+  if (result == kPassOn) return first;
   return result == -kProcLink ? kPassOn : result;
 }
 

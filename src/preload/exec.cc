@@ -189,7 +189,7 @@ unsigned follow_options(int at_flags) {
 long find_target(Call& call, int dirfd, const char* path, unsigned options, Target& target) {
   for (unsigned round = 0; round < 40; ++round) {
     Place place;
-    long error = locate(call, dirfd, path, options, 0, place);
+    long error = locate(call, dirfd, path, options | kNeverKnown, 0, place);
     if (error != 0) return error;
     if (!place.ours) {
       target = Target{};

@@ -113,7 +113,7 @@ long h_ftruncate(Call& call) {
 
 long h_truncate(Call& call) {
   i64 size = static_cast<i64>(call.arg(1));
-  return at_path(call, AT_FDCWD, 0, kFollowLast, [&](vfs::Task& task, Place& place) -> Result<void> {
+  return at_path(call, AT_FDCWD, 0, kFollowLast | kNeverKnown, [&](vfs::Task& task, Place& place) -> Result<void> {
     if (size < 0) return Error(EINVAL);
     return vfs::truncate_at(task, place.at, static_cast<u64>(size));
   });

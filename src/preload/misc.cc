@@ -57,7 +57,7 @@ bool names_pool(Call& call, unsigned address_index, unsigned size_index) {
   char path[sizeof address.sun_path + 1] = {};
   memcpy(path, address.sun_path, sizeof address.sun_path);
   Place place;
-  return locate(call, AT_FDCWD, path, kFollowLast, 0, place) == 0 && place.ours;
+  return locate(call, AT_FDCWD, path, kFollowLast | kNeverKnown, 0, place) == 0 && place.ours;
 }
 } // namespace
 long h_bind(Call& call) { return names_pool(call, 1, 2) ? refuse(call, EOPNOTSUPP) : kPassOn; }

@@ -14,7 +14,7 @@ namespace {
 // The verb by a path whose last component is not followed. On success of the kernel's call nothing of ours changes.
 template <class Body>
 long name_call(Call& call, int dirfd, unsigned path_index, Body&& body) {
-  return at_path(call, dirfd, path_index, 0, [&](vfs::Task& task, Place& place) -> Result<void> {
+  return at_path(call, dirfd, path_index, kNeverKnown, [&](vfs::Task& task, Place& place) -> Result<void> {
     if (place.itself) return Error(EPERM); // an entry of /proc: nobody may change those
     return body(task, place);
   });
@@ -124,7 +124,7 @@ long two_paths(Call& call, PathArgument from, PathArgument to, Body&& body) {
   for (unsigned round = 0; round < 40; ++round) {
     Place places[2];
     for (unsigned i = 0; i < 2; ++i) {
-      long error = locate(call, both[i]->dirfd, both[i]->path, both[i]->options, i, places[i]);
+      long error = locate(call, both[i]->dirfd, both[i]->path, both[i]->options | kNeverKnown, i, places[i]);
       if (error != 0) return error;
     }
     if (!places[0].ours && !places[1].ours) {

@@ -62,14 +62,17 @@ Result<u64> open_in_pool(Call& call, vfs::Task& task, const Place& place, int fl
 // Returns kPassOn if the kernel is to do it as it stands, -ELOOP if it has to be walked.
 long open_kernel_path(Call& call, int dirfd, const char* path, int flags, u64 mode, const Place& place) {
   empty_stash(call.process);
-  if ((flags & (O_NOFOLLOW | O_EXCL)) != 0 && (flags & O_PATH) == 0 && (flags & (O_NOFOLLOW | O_CREAT)) != 0)
-    return kPassOn; // does not follow
   if ((flags & O_PATH) != 0 && (flags & O_NOFOLLOW) != 0) return kPassOn;
+  bool follows = (flags & O_NOFOLLOW) == 0 && (flags & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL);
+  bool changes = (flags & (O_ACCMODE | O_CREAT | O_TRUNC)) != O_RDONLY;
+  if (!place.known && !follows) return kPassOn;
   if (!place.plain_dir) {
+    if (place.known && changes) return -ELOOP; // never in a hidden directory, not even for a moment (foundations H9)
     char one[1];
     long link = raw_syscall(SYS_readlinkat, dirfd, as_arg(path), as_arg(one), 1);
-    return link > 0 ? -ELOOP : kPassOn;
+    return (link > 0 && follows) || (link == -ENOENT && place.known) ? -ELOOP : kPassOn;
   }
+  // Without symlinks: the kernel itself validates what is remembered of the directories.
   constexpr int kKnown = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK | O_DSYNC | O_SYNC |
                          O_ASYNC | O_DIRECT | 0100000 /* O_LARGEFILE */ | O_DIRECTORY | O_NOFOLLOW | O_NOATIME | O_CLOEXEC | O_PATH | O_TMPFILE;
   bool makes = (flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE;
@@ -79,7 +82,8 @@ long open_kernel_path(Call& call, int dirfd, const char* path, int flags, u64 mo
   how.mode = makes ? mode & 07777 : 0;
   how.resolve = RESOLVE_NO_SYMLINKS;
   long fd = pmemfile_preload_wait(SYS_openat2, dirfd, as_arg(path), as_arg(&how), sizeof how, 0, 0);
-  if (fd == -EINVAL || fd == -ENOSYS || fd == -EPERM) return kPassOn; // an old kernel, a filter: as it stands
+  if (fd == -EINVAL || fd == -ENOSYS || fd == -EPERM) // an old kernel, a filter: as it stands
+    return place.known && changes ? -ELOOP : kPassOn;
   return fd;
 }
 

@@ -58,6 +58,7 @@ struct Walk {
   u64 todo_capacity;
   unsigned symlinks;
   bool plain;
+  bool missing;  // a directory on the way was not to be had
   bool own_proc; // came through /proc/<this process>
 };
 
@@ -185,7 +186,10 @@ Step walk_component(Walk& walk, const char* name, u64 bytes, const char* rest, b
   char* link = walk.call.block.link;
   long size = raw_syscall(SYS_readlink, as_arg(walk.done), as_arg(link), kPathBytes - 1);
   if (size == -EINVAL) return Step::kGoOn;
-  if (size <= 0) return Step::kFinished; // ENOENT, EACCES, ...: the kernel will say the same
+  if (size <= 0) { // ENOENT, EACCES, ...: the kernel will say the same
+    walk.missing = *rest != '\0';
+    return Step::kFinished;
+  }
   if (*behind != '\0' || *rest != '\0') walk.plain = false;
   if (++walk.symlinks > kMaxSymlinks) return Step::kTooMany;
   link[size] = '\0';
@@ -200,7 +204,7 @@ Step walk_component(Walk& walk, const char* name, u64 bytes, const char* rest, b
 
 long walk_kernel_path(Call& call, int dirfd, const char* path, unsigned options, unsigned room, Place& place) {
   PathRoom& space = call.block.rooms[room];
-  Walk walk{call, call.block.done, 0, space.todo, sizeof space.todo, 0, true, false};
+  Walk walk{call, call.block.done, 0, space.todo, sizeof space.todo, 0, true, false, false};
   if (path[0] != '/') {
     long bytes = kernel_dir_path(call, dirfd, walk.done);
     if (bytes < 0) return 0; // EBADF, ENOENT: the kernel's business
@@ -225,7 +229,7 @@ long walk_kernel_path(Call& call, int dirfd, const char* path, unsigned options,
     at += bytes;
   }
   place.plain_dir = walk.plain;
-  place.changing = walk.own_proc;
+  place.changing = walk.own_proc || walk.missing;
   return 0;
 }
 
@@ -253,6 +257,7 @@ long locate_kernel_path(Call& call, int dirfd, const char* path, u64 bytes, unsi
       // What is followed is looked at alone; a symlink has to be walked.
       if (!walk_last || (last_bytes != 0 && raw_syscall(SYS_readlinkat, dirfd, as_arg(path), as_arg(one), 1) <= 0)) {
         place.plain_dir = known.plain;
+        place.known = true;
         return 0;
       }
     }

@@ -15,7 +15,7 @@ namespace pmemfile::preload {
 inline constexpr unsigned kFollowLast = 1;   // a symlink as last component is followed
 inline constexpr unsigned kAllowEmpty = 2;   // AT_EMPTY_PATH
 inline constexpr unsigned kLastIsChecked = 4; // the caller finds out itself whether the last component is a symlink
-inline constexpr unsigned kNeverKnown = 8;   // walk, whatever is remembered
+inline constexpr unsigned kNeverKnown = 8;   // walk, whatever is remembered: for whatever makes or removes names
 
 enum class Special : u8 { kNone, kProcMounts, kProcMountinfo, kProcExe, kProcCwd, kProcFdLink, kProcFdDir };
 
@@ -26,7 +26,8 @@ struct Place {
   bool itself = false;     // at.dir is what is meant, whatever its type (`allow_empty`)
   i32 descriptor = -1;     // the descriptor of ours that is meant (/proc/self/fd/N, AT_EMPTY_PATH)
   bool plain_dir = false;  // of a kernel path: no symlink but perhaps the last component
-  bool changing = false;   // it went through /proc/self: where that leads is not remembered
+  bool known = false;      // answered from memory: another process may have changed a directory since (foundations H9)
+  bool changing = false;   // through /proc/self, or a directory that is not there yet: not remembered
   Special special = Special::kNone;
   bool hidden = false;     // names a descriptor that the program does not have
 };
@@ -58,7 +59,17 @@ long at_path(Call& call, int dirfd, unsigned path_index, unsigned options, Body&
     Place place;
     long error = locate(call, dirfd, path, options, 0, place);
     if (error != 0) return error;
-    if (!place.ours) return round == 0 ? kPassOn : kernel_call_with_path(call, path_index, path);
+    if (!place.ours) {
+      if (round != 0) return kernel_call_with_path(call, path_index, path);
+      if (!place.known) return kPassOn;
+      // A way into a pool that was made a moment ago shows as an empty hidden directory: look again.
+      long result = kernel_call_with_path(call, path_index, path);
+      if (result != -2 /* ENOENT */) return result;
+      options |= kNeverKnown;
+      error = locate(call, dirfd, path, options, 0, place);
+      if (error != 0) return error;
+      if (!place.ours) return result;
+    }
     vfs::Task task = make_task(call, place.mount);
     auto result = body(task, place);
     if (PMEMFILE_LIKELY(result.error() != vfs::kEscaped)) return to_long(result);
