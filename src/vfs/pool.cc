@@ -330,6 +330,22 @@ Result<Pool*> PoolInternals::map_inherited(int pool_fd, int segment_fd, bool rea
 
 void Pool::force_flush() { pmem::force_flushing(store_.medium); }
 
+namespace {
+
+// Relatives share one open file description of the pool, and with it the kernel lock: that alone does not tell whether
+// one of them is still at work.
+bool others_at_work(const shm::Segment& v) {
+  for (u32 index = 0; index < v.header->process_count; ++index) {
+    const shm::Process& entry = shm::process_entry(v, index);
+    shm::ProcessRef ref{index + 1, load_acquire(entry.generation)};
+    if (load_acquire(entry.state) == static_cast<u32>(shm::ProcessState::kFree) || ref == v.self) continue;
+    if (shm::process_alive(v, v.fd, ref)) return true;
+  }
+  return false;
+}
+
+} // namespace
+
 void Pool::leave() {
   if (store_.segment.self != shm::ProcessRef{}) {
     drop_all_handles(store_);
@@ -338,6 +354,7 @@ void Pool::leave() {
   }
   // The last one off a page-cache medium leaves it clean.
   bool must_sync = store_.medium.writable && store_.medium.level == pmem::Persistence::kPageCache;
+  must_sync = must_sync && !others_at_work(store_.segment);
   if (must_sync && lock_pool(pool_fd_, F_WRLCK, false).ok() && pmem::sync(store_.medium, PoolOff{0}, store_.medium.bytes).ok()) {
     auto state = read_state(store_.medium);
     if (state.ok()) {

@@ -91,6 +91,18 @@ b" "who had it goes on" cat seen
 expect "a
 b" "and nothing is lost" run cat "$work/mnt/a"
 
+# A pool on a disk: a child that ends is not the last one, although it shares its parent's open file with it.
+disk=$(mktemp -d /var/tmp/pmemfile-guest-XXXXXX)
+trap 'rm -rf "$work" "$disk"' EXIT
+"$bin/mkfs.pmemfile" -q "$disk/p" 4M
+expect "1
+2
+a
+clean" "several programs, one after the other, on a disk" bash -c "
+  timeout 20 $bin/pmemfile run -p $disk/p -m $work/mnt -- bash -c '
+    cd $work/mnt; echo 1 > a; cat a; sync a; echo 2 > a; cat a; (ls)'
+  $bin/fsck.pmemfile -n $disk/p | grep -o 'clean\$'"
+
 # The pool itself is removed while in use.
 run bash -c "sleep 1; echo c >> $work/mnt/a; bash -c 'cat $work/mnt/a'" > seen &
 sleep 0.5
