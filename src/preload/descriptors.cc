@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include "preload/children.h"
 #include "preload/inflight.h"
@@ -83,9 +84,26 @@ void set_fd_word(Process& process, u32 fd, u64 word) {
   store_release(process.fds[fd], word);
 }
 
+namespace {
+// With a low RLIMIT_NOFILE: beyond it, where the hard limit allows; else at its end.
+long dup_beyond_limit(int fd) {
+  u64 limit[2];
+  if (raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, as_arg(limit)) != 0) return -EMFILE;
+  u64 raised[2] = {kHighNumber + 124, limit[1]};
+  long high = -EMFILE;
+  if (limit[0] < raised[0] && limit[1] >= raised[0] && raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, as_arg(raised), 0) == 0) {
+    high = raw_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, kHighNumber);
+    raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, as_arg(limit), 0);
+  }
+  for (u64 below = 1; high < 0 && below <= 16 && below < limit[0]; ++below)
+    high = raw_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, static_cast<long>(limit[0] - below));
+  return high;
+}
+} // namespace
+
 int move_high(int fd) {
   long high = raw_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, kHighNumber);
-  if (high < 0) high = raw_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 100); // a low RLIMIT_NOFILE
+  if (high < 0) high = dup_beyond_limit(fd);
   if (high < 0) return fd;
   raw_syscall(SYS_close, fd);
   return static_cast<int>(high);
@@ -136,6 +154,11 @@ Result<u32> claim_number(Process& process, u32 minimum) {
 void give_back_number(Process& process, u32 fd) {
   Locked locked(process);
   add_to_stash_locked(process, fd);
+}
+
+void take_placeholder(Process& process) {
+  Locked locked(process);
+  (void)placeholder(process);
 }
 
 void empty_stash(Process& process) {

@@ -21,6 +21,8 @@ void set_fd_word(Process& process, u32 fd, u64 word);
 Result<u32> claim_number(Process& process, u32 minimum);
 // Gives a claimed number, or one whose file was just closed, back to the stash.
 void give_back_number(Process& process, u32 fd);
+// Opens what placeholders are made from, if it is not open yet. The first claim does it otherwise.
+void take_placeholder(Process& process);
 // Closes all stashed numbers in the kernel.
 void empty_stash(Process& process);
 // Puts a placeholder in place of whatever `fd` is; for dup2.

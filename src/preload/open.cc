@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -276,6 +277,23 @@ long h_dup3(Call& call) {
 // Calls of the kernel that make descriptors take the lowest numbers: the stash must not stand in their way.
 long h_makes_descriptor(Call& call) {
   if (load_relaxed(call.process.stash_count) != 0) empty_stash(call.process);
+  return kPassOn;
+}
+
+// A new limit of descriptors: numbers beyond it must not come from the stash, and our own is taken while it can be high.
+namespace {
+void before_new_limit(Call& call, u64 resource, u64 limit) {
+  if (resource != RLIMIT_NOFILE || limit == 0) return;
+  take_placeholder(call.process);
+  empty_stash(call.process);
+}
+} // namespace
+long h_setrlimit(Call& call) {
+  before_new_limit(call, call.arg(0), call.arg(1));
+  return kPassOn;
+}
+long h_prlimit64(Call& call) {
+  before_new_limit(call, call.arg(1), call.arg(2));
   return kPassOn;
 }
 
