@@ -120,7 +120,7 @@ Result<u64> read(journal::Store& store, Ino ino, u64 offset, const IoVec* vector
     }
     done += piece.value().bytes;
     to = attempt;
-    if (piece.value().fault && done == 0) return Error(EFAULT);
+    if (piece.value().fault && done == 0) return Error(to.errno_of_fault(true));
     if (piece.value().fault || piece.value().end) break;
     if (attempts != 0) {
       attempts = 0;

@@ -31,6 +31,23 @@ class Vectors {
     return each(bytes, [&](u8* memory, u64 done, u64 size) { return pmem::copy_out(medium, memory, from + done, size); });
   }
   u64 fill_with_zeros(u64 bytes);
+  // After a move that a fault ended: EFAULT if it was the program's memory (to be written to, or read from), EIO if the
+  // medium's: a bad block, a file that was truncated, a sparse one on a full disk.
+  int errno_of_fault(bool to_memory) const {
+    // Copies give up at the start of the words that they were moving at once.
+    constexpr u64 kMovedAtOnce = 256;
+    auto* memory = static_cast<u8*>(vector_->base) + position_;
+    u64 left = vector_->bytes - position_;
+    if (left == 0) return EFAULT;
+    u8* const probes[] = {memory, memory + min_of(left, kMovedAtOnce) - 1};
+    for (u8* probe : probes) {
+      u8 byte;
+      if (pmem::copy_guarded(&byte, probe, 1) != 0) return EFAULT;
+      // What it holds, so that nobody sees a difference.
+      if (to_memory && pmem::copy_guarded(probe, &byte, 1) != 0) return EFAULT;
+    }
+    return EIO;
+  }
 
  private:
   template <class Move>

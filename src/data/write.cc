@@ -157,7 +157,7 @@ Result<Chunk> ChunkWriter::run() {
     }
     position_ += done.value();
   }
-  if (position_ == start) return Error(fault_ ? EFAULT : ENOSPC);
+  if (position_ == start) return Error(fault_ ? from_.errno_of_fault(false) : ENOSPC);
   TRY(commit(edit));
   return Chunk{start, position_ - start, fault_, contents_only_, from_};
 }
@@ -293,7 +293,7 @@ Result<Written> write(journal::Store& store, Ino ino, u64 offset, const IoVec* v
       error = result.error();
       if (result.ok()) chunk = result.value();
     }
-    if (chunk.fault && chunk.bytes == 0) error = EFAULT;
+    if (chunk.fault && chunk.bytes == 0) error = chunk.from.errno_of_fault(false);
     if (error != 0 && written.bytes == 0) return Error(error);
     if (error != 0) break;
     if (written.bytes == 0) written.offset = chunk.offset;

@@ -103,6 +103,16 @@ clean" "several programs, one after the other, on a disk" bash -c "
     cd $work/mnt; echo 1 > a; cat a; sync a; echo 2 > a; cat a; (ls)'
   $bin/fsck.pmemfile -n $disk/p | grep -o 'clean\$'"
 
+# A sparse pool on a full disk: the medium fails, not the program's memory.
+mkdir full
+if mount -t tmpfs -o size=2M none full 2> /dev/null; then
+  "$bin/mkfs.pmemfile" -q --sparse full/p 16M
+  wants 'Input/output error' "no room for a block is EIO" timeout 20 "$bin/pmemfile" run -p "$work/full/p" -m "$work/mnt" -- \
+    dd if=/dev/zero of="$work/mnt/file" bs=64k count=100
+  wants 'clean$' "and the pool is sound" "$bin/fsck.pmemfile" -n full/p
+  umount full
+fi
+
 # The pool itself is removed while in use.
 run bash -c "sleep 1; echo c >> $work/mnt/a; bash -c 'cat $work/mnt/a'" > seen &
 sleep 0.5
