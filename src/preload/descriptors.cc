@@ -133,6 +133,11 @@ Result<u32> claim_number(Process& process, u32 minimum) {
       }
   }
   long fd = raw_syscall(SYS_fcntl, base, F_DUPFD_CLOEXEC, minimum);
+  if (fd == -EMFILE && minimum == 0 && process.stash_count != 0) { // the free ones are all in the stash
+    u32 lowest = process.stash[0];
+    remove_from_stash(process, 0);
+    return lowest;
+  }
   if (fd < 0) return Error(static_cast<int>(-fd));
   if (fd >= kMaxDescriptors) {
     raw_syscall(SYS_close, fd);

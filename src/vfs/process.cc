@@ -31,8 +31,15 @@ int move_high(int fd) {
   u64 lowest = limit.rlim_cur > kLowestDescriptor + kBelowLimit ? kLowestDescriptor
                : limit.rlim_cur > 2 * kBelowLimit               ? limit.rlim_cur - kBelowLimit
                                                                 : limit.rlim_cur / 2;
-  if (fd < 0 || static_cast<u64>(fd) >= lowest) return fd;
-  long moved = raw_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, static_cast<long>(lowest));
+  // Where the hard limit allows it, the low one is left to the program.
+  struct rlimit raised{kLowestDescriptor + 2 * kBelowLimit, limit.rlim_max};
+  bool raise = limit.rlim_cur < raised.rlim_cur && limit.rlim_max >= raised.rlim_cur &&
+               raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, as_arg(&raised), 0) == 0;
+  if (raise) lowest = kLowestDescriptor;
+  long moved = fd;
+  if (fd >= 0 && static_cast<u64>(fd) < lowest) moved = raw_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, static_cast<long>(lowest));
+  if (raise) raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, as_arg(&limit), 0);
+  if (moved == fd) return fd;
   if (is_syscall_error(moved)) return fd;
   close_fd(fd);
   return static_cast<int>(moved);
