@@ -52,7 +52,7 @@ def main():
             os.makedirs(flags)
             with open(os.path.join(folder, name + ".sh"), "w") as f:
                 ending = "" if "exit" in script else "\ntrue"
-                f.write("# timeout: 1\n" + SECOND.format(flags=flags) + script + ending + "\n")
+                f.write(f"# timeout: {2 if name.startswith('hang') else 20}\n" + SECOND.format(flags=flags) + script + ending + "\n")
             start = time.monotonic()
             done = run(["--side", "selfcheck"], folder)
             if report:
