@@ -141,6 +141,9 @@ long two_paths(Call& call, PathArgument from, PathArgument to, Body&& body) {
       Result<inode::Attr> found = vfs::resolve(task, places[ours].at, vfs::Follow::kNo, places[ours].itself);
       if (found.error() != vfs::kEscaped) {
         if (ours == 0 && !found.ok()) return -found.error();
+        // Who moves a mount point hears that it is busy: EXDEV would make mv copy the pool out and empty it.
+        bool renames = call.nr == SYS_rename || call.nr == SYS_renameat || call.nr == SYS_renameat2;
+        if (renames && is_mount_root(task, places[ours])) return -EBUSY;
         return -EXDEV;
       }
       memcpy(call.block.rooms[ours].path, call.block.escape, kPathBytes);

@@ -113,6 +113,11 @@ if mount -t tmpfs -o size=2M none full 2> /dev/null; then
   umount full
 fi
 
+# A mount point is busy: with any other answer mv would copy the pool out and empty it.
+wants 'busy' "the mount point cannot be moved" run mv "$work/mnt" "$work/mnt2"
+expect "a
+b" "and everything is still there" run cat "$work/mnt/a"
+
 # The pool itself is removed while in use.
 run bash -c "sleep 1; echo c >> $work/mnt/a; bash -c 'cat $work/mnt/a'" > seen &
 sleep 0.5
