@@ -13,5 +13,5 @@ t = tarfile.open("t.tar", "w"); t.add("c.csv", filter=lambda i: (setattr(i, "mti
 P = pathlib.Path("q/r/s"); P.mkdir(parents=True); (P / "f").write_text("text"); (P / "g").symlink_to("f"); (P / "h").hardlink_to(P / "f"); print(sorted(str(x) for x in pathlib.Path("q").rglob("*")), (P / "g").resolve().name, (P / "f").samefile(P / "h"), (P / "f").stat().st_nlink)
 with fileinput.input("c.csv", inplace=True, backup=".bak") as fi:
     for line in fi: print(line.strip().upper() + ";")
-print(open("c.csv").readline().strip(), filecmp.cmp("c.csv", "c.csv.bak")); m = mailbox.Maildir("md"); m.add("From: a\n\nbody"); print(len(m)); [os.unlink(os.path.join(b, x)) for b, _, fs in os.walk("md") for x in fs]; b = mailbox.mbox("mb"); b.lock(); b.unlock(); print(len(b)); print(linecache.getline("c.csv", 3).strip()); f = open("enc", "w", encoding="utf-16"); f.write("é" * 10); f.close(); print(os.path.getsize("enc"))
+print(open("c.csv").readline().strip(), filecmp.cmp("c.csv", "c.csv.bak", shallow=False)); m = mailbox.Maildir("md"); m.add("From: a\n\nbody"); print(len(m)); [os.unlink(os.path.join(b, x)) for b, _, fs in os.walk("md") for x in fs]; b = mailbox.mbox("mb"); b.lock(); b.unlock(); print(len(b)); print(linecache.getline("c.csv", 3).strip()); f = open("enc", "w", encoding="utf-16"); f.write("é" * 10); f.close(); print(os.path.getsize("enc"))
 END
