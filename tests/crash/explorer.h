@@ -74,6 +74,7 @@ class Explorer {
   vfs::AttachOptions attach_options() const {
     vfs::AttachOptions options;
     options.shm_dir = dir_.c_str();
+    options.force_flush = true;
     return options;
   }
 

@@ -2,7 +2,7 @@
 //
 // A cache line reaches the medium when it is flushed, and at any earlier moment by eviction. Stores to one line reach it
 // in program order, so the medium holds some prefix of them; lines are independent of each other. A line is certain up
-// to the stores before its last flush that a fence followed. So a state is one number for each line that has stores
+// to the stores before its last flush that a fence of the same thread followed. So a state is one number for each line that has stores
 // which are not certain; and because stores and flushes only add states, and fences only remove some, all states
 // that exist at any instruction exist just before a fence or at the end.
 #pragma once
@@ -23,7 +23,12 @@ struct PendingStore {
 
 struct PendingLine {
   std::vector<PendingStore> stores; // not yet certain, in order
-  std::size_t flushed = 0;          // of them: certain at the next fence
+  std::vector<std::size_t> flushed; // of them, by thread: certain at that thread's next fence
+
+  void flush_all(u32 thread) {
+    if (flushed.size() <= thread) flushed.resize(thread + 1);
+    flushed[thread] = stores.size();
+  }
 };
 
 class PersistenceModel {
@@ -34,8 +39,8 @@ class PersistenceModel {
     switch (event.kind) {
       case EventKind::kStore:
       case EventKind::kStreamingStore: store(recording, event); break;
-      case EventKind::kFlush: flush(event.offset, event.size); break;
-      case EventKind::kFence: fence(); break;
+      case EventKind::kFlush: flush(event.offset, event.size, event.thread); break;
+      case EventKind::kFence: fence(event.thread); break;
     }
   }
 
@@ -55,25 +60,25 @@ class PersistenceModel {
       std::memcpy(one.bytes, from + (at - event.offset), size);
       PendingLine& pending = pending_[line];
       pending.stores.push_back(one);
-      if (event.kind == EventKind::kStreamingStore) pending.flushed = pending.stores.size();
+      if (event.kind == EventKind::kStreamingStore) pending.flush_all(event.thread);
       at += size;
     }
   }
 
-  void flush(u64 offset, u64 size) {
+  void flush(u64 offset, u64 size, u32 thread) {
     if (size == 0) return;
     auto from = pending_.lower_bound(offset / kCacheLine), to = pending_.upper_bound((offset + size - 1) / kCacheLine);
-    for (; from != to; ++from) from->second.flushed = from->second.stores.size();
+    for (; from != to; ++from) from->second.flush_all(thread);
   }
 
-  void fence() {
+  void fence(u32 thread) {
     for (auto it = pending_.begin(); it != pending_.end();) {
       PendingLine& line = it->second;
-      for (std::size_t i = 0; i < line.flushed; ++i)
-        std::memcpy(certain_.data() + it->first * kCacheLine + line.stores[i].offset, line.stores[i].bytes,
-                    line.stores[i].size);
-      line.stores.erase(line.stores.begin(), line.stores.begin() + static_cast<std::ptrdiff_t>(line.flushed));
-      line.flushed = 0;
+      std::size_t certain = thread < line.flushed.size() ? line.flushed[thread] : 0;
+      for (std::size_t i = 0; i < certain; ++i)
+        std::memcpy(certain_.data() + it->first * kCacheLine + line.stores[i].offset, line.stores[i].bytes, line.stores[i].size);
+      line.stores.erase(line.stores.begin(), line.stores.begin() + static_cast<std::ptrdiff_t>(certain));
+      for (std::size_t& flushed : line.flushed) flushed = flushed > certain ? flushed - certain : 0;
       it = line.stores.empty() ? pending_.erase(it) : std::next(it);
     }
   }

@@ -198,6 +198,7 @@ Played play(const Scenario& scenario, const std::string& dir) {
   pmem::Recorder recorder = recorder_of(played.run.recording);
   vfs::AttachOptions options;
   options.recorder = &recorder;
+  options.force_flush = true; // /dev/shm alone would not take the way of a medium whose lines have to be flushed
   options.shm_dir = dir.c_str();
   auto pool = vfs::Pool::attach(path.c_str(), options, &failure);
   must(pool.ok(), "attach", failure.text);
