@@ -15,7 +15,7 @@ using vfs::Follow;
 
 void Actor::must(const char* what, const std::string& path, int error) {
   if (error == 0) return;
-  throw Impossible(std::string(what) + " " + path + ": " + (error < 1000 ? strerror(error) : std::to_string(error).c_str()));
+  throw Impossible(error, std::string(what) + " " + path + ": " + (error < 1000 ? strerror(error) : std::to_string(error).c_str()));
 }
 
 Ino Actor::ino_of(const std::string& path) {
@@ -52,9 +52,10 @@ void Actor::write(const std::string& path, u64 offset, const std::string& conten
   must("write", path, written.error());
   if (written.value().bytes != contents.size()) must("short write", path, ENOSPC);
 }
-void Actor::append(const std::string& path, const std::string& contents) {
+void Actor::append(const std::string& path, const std::string& contents, bool atomic) {
   data::IoVec vector{const_cast<char*>(contents.data()), contents.size()};
   data::WriteFlags flags;
+  flags.atomic = atomic;
   flags.append = true;
   must("append", path, data::write(pool_.store(), ino_of(path), 0, &vector, 1, flags).error());
 }
@@ -88,6 +89,20 @@ void Actor::open(const std::string& path, int flags, u32 handle) {
 void Actor::close(u32 handle) {
   must("close", "", vfs::close_handle(pool_, vfs::kFirstPrivateHandle + handle).error());
 }
+void Actor::write_open(u32 handle, u64 offset, const std::string& contents, bool atomic, bool append) {
+  data::IoVec vector{const_cast<char*>(contents.data()), contents.size()};
+  data::WriteFlags flags;
+  flags.atomic = atomic;
+  flags.append = append;
+  must("write", "", data::write(pool_.store(), ino_of_open(handle), offset, &vector, 1, flags).error());
+}
+void Actor::truncate_open(u32 handle, u64 size) {
+  must("truncate", "", data::truncate(pool_.store(), ino_of_open(handle), size, false).error());
+}
+void Actor::fallocate_open(u32 handle, int mode, u64 offset, u64 bytes) {
+  must("fallocate", "", data::fallocate(pool_.store(), ino_of_open(handle), mode, offset, bytes, false).error());
+}
+Ino Actor::ino_of_open(u32 handle) { return vfs::info(pool_, opened_[handle]).ino; }
 void Actor::sync(u32 handle) { must("fsync", "", vfs::sync_file(task_, opened_[handle], false).error()); }
 
 void Actor::in_slot(u32 slot, const std::function<void()>& body) {

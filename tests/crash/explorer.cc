@@ -91,7 +91,7 @@ std::vector<std::vector<std::size_t>> Explorer::plan(const std::vector<Choice>& 
   }
   states.push_back(none);
   states.push_back(all);
-  for (std::size_t i = 0; i < count; ++i)
+  for (std::size_t i = 0; i < count && limits_.each_line; ++i)
     for (bool others : {false, true})
       for (std::size_t n = 0; n <= all[i]; ++n) {
         if (all[i] > 16 && n > 2 && n + 2 < all[i]) continue; // long runs of stores to one line: its ends

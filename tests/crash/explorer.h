@@ -14,6 +14,7 @@ namespace pmemfile::crash {
 struct Limits {
   u64 exhaustive = 512;  // states of one crash point up to which all of them are built
   u64 sampled = 128;     // random ones beside the systematic ones where there are more
+  bool each_line = true; // there, each line alone and each line missing, too
   u64 nested = 2;        // of a scenario's images: crashes during their recovery are explored, too
   u64 seed = 1;
 };

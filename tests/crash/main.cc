@@ -1,5 +1,5 @@
-// crash_explorer [--quick | --long] [--scenario TEXT] [--seed N] [--keep FILE]: explores the crash states of every single
-// operation; exit 1 and a description at the first one that is wrong.
+// crash_explorer [--quick | --long] [--scenario TEXT] [--seed N] [--keep FILE] [--pairs | --triples N | --interleaved [--sample N]
+// [--every]]: explores the crash states of every single operation, of sequences, of two at once; exit 1 if one is wrong.
 
 #include <stdlib.h>
 
@@ -9,6 +9,7 @@
 #include <fstream>
 #include <string>
 
+#include "crash/interleave.h"
 #include "crash/planted.h"
 #include "crash/scenario.h"
 
@@ -18,7 +19,8 @@ namespace {
 struct Arguments {
   Limits limits;
   std::string only, keep;
-  bool list = false, planted = false, pairs = false;
+  bool list = false, planted = false, pairs = false, interleaved = false, every = false, thorough = false;
+  u64 triples = 0, sample = 0;
 };
 
 // A directory in /dev/shm for pools and their shared segments, gone at the end.
@@ -82,13 +84,52 @@ int explore_pairs(const Arguments& arguments, const std::string& dir) {
   return wrong != 0;
 }
 
+// Sequences of three by chance, from the first one's starting state.
+int explore_triples(const Arguments& arguments, const std::string& dir) {
+  Counts total;
+  int wrong = 0;
+  std::mt19937_64 random(arguments.limits.seed);
+  const std::vector<Scenario>& all = scenarios();
+  u64 possible = 0, tried = 0;
+  for (; possible < arguments.triples && tried < 100 * arguments.triples; ++tried) {
+    Scenario triple = all[random() % all.size()];
+    for (int i = 0; i < 2; ++i) {
+      const Scenario& next = all[random() % all.size()];
+      triple.name += " + " + next.name;
+      triple.operations.insert(triple.operations.end(), next.operations.begin(), next.operations.end());
+      if (next.between == Between::kMixed) triple.between = Between::kMixed;
+    }
+    try {
+      if (!explore(triple, arguments, dir, total)) ++wrong;
+      ++possible;
+    } catch (const Impossible&) {
+    }
+    std::fflush(stdout);
+  }
+  std::printf("all: triples %llu of %llu, points %llu, states %llu, distinct %llu, in recovery %llu, wrong triples %d\n",
+              static_cast<unsigned long long>(possible), static_cast<unsigned long long>(tried),
+              static_cast<unsigned long long>(total.crash_points), static_cast<unsigned long long>(total.states),
+              static_cast<unsigned long long>(total.distinct), static_cast<unsigned long long>(total.nested_states), wrong);
+  return wrong != 0;
+}
+
 int run(const Arguments& arguments) {
   Scratch scratch;
   if (arguments.planted) return find_planted_bugs(scratch.dir, arguments.limits);
   if (arguments.pairs) return explore_pairs(arguments, scratch.dir);
+  if (!arguments.list) std::printf("seed %llu\n", static_cast<unsigned long long>(arguments.limits.seed));
+  if (arguments.triples != 0) return explore_triples(arguments, scratch.dir);
+  if (arguments.interleaved && !arguments.list && !arguments.thorough) {
+    // There are many of them: fewer states of each.
+    Limits fewer = arguments.limits;
+    fewer.exhaustive = 32, fewer.sampled = 16, fewer.each_line = false, fewer.nested = 1;
+    return explore_interleaved({fewer, arguments.only, arguments.keep, arguments.sample, arguments.every}, scratch.dir) != 0;
+  }
+  if (arguments.interleaved)
+    return explore_interleaved({arguments.limits, arguments.only, arguments.keep, arguments.sample, arguments.every, arguments.list},
+                               scratch.dir) != 0;
   Counts total;
   int wrong = 0;
-  std::printf("seed %llu\n", static_cast<unsigned long long>(arguments.limits.seed));
   for (const Scenario& scenario : scenarios()) {
     if (!arguments.only.empty() && scenario.name.find(arguments.only) == std::string::npos) continue;
     if (arguments.list) std::printf("%s\n", scenario.name.c_str());
@@ -107,13 +148,17 @@ bool parse(int argc, char** argv, Arguments& arguments) {
     std::string option = argv[i];
     auto value = [&]() -> std::string { return i + 1 < argc ? argv[++i] : ""; };
     if (option == "--quick") arguments.limits.exhaustive = 64, arguments.limits.sampled = 24;
-    else if (option == "--long") arguments.limits.exhaustive = 4096, arguments.limits.sampled = 4096, arguments.limits.nested = 16;
+    else if (option == "--long") arguments.limits.exhaustive = 4096, arguments.limits.sampled = 4096, arguments.limits.nested = 16, arguments.thorough = true;
     else if (option == "--scenario") arguments.only = value();
     else if (option == "--seed") arguments.limits.seed = std::strtoull(value().c_str(), nullptr, 0);
     else if (option == "--keep") arguments.keep = value();
     else if (option == "--list") arguments.list = true;
     else if (option == "--planted") arguments.planted = true;
     else if (option == "--pairs") arguments.pairs = true;
+    else if (option == "--interleaved") arguments.interleaved = true;
+    else if (option == "--every") arguments.every = true;
+    else if (option == "--triples") arguments.triples = std::strtoull(value().c_str(), nullptr, 0);
+    else if (option == "--sample") arguments.sample = std::strtoull(value().c_str(), nullptr, 0);
     else return false;
   }
   return true;
@@ -125,7 +170,8 @@ bool parse(int argc, char** argv, Arguments& arguments) {
 int main(int argc, char** argv) {
   pmemfile::crash::Arguments arguments;
   if (!pmemfile::crash::parse(argc, argv, arguments)) {
-    std::fprintf(stderr, "crash_explorer [--quick | --long] [--scenario TEXT] [--seed N] [--keep FILE] [--list] [--planted] [--pairs]\n");
+    std::fprintf(stderr, "crash_explorer [--quick | --long] [--scenario TEXT] [--seed N] [--keep FILE] [--list] [--planted]\n"
+                         "               [--pairs | --triples N | --interleaved [--sample N] [--every]]\n");
     return 2;
   }
   return pmemfile::crash::run(arguments);

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <thread>
 
+#include "crash/interleave.h"
 #include "crash/scenario.h"
 
 namespace pmemfile::crash {
@@ -176,6 +177,24 @@ void drop_second_flushes(Run& run) {
   }
 }
 
+// Of two at once, the second trusts in a fence that the first has made or will make.
+void drop_fences_of_second(Run& run, std::size_t second_returned) {
+  std::vector<Event>& events = run.recording.events;
+  u32 thread = second_returned != 0 && second_returned <= events.size() ? events[second_returned - 1].thread : 0;
+  for (std::size_t i = run.first; i < events.size(); ++i)
+    if (events[i].kind == EventKind::kFence && events[i].thread == thread) events[i] = Event{EventKind::kFlush};
+}
+
+int find_bug_of_two(const std::string& dir, const Limits& limits) {
+  InterleaveOptions options{limits, "small: append | create", ""};
+  options.plant = drop_fences_of_second;
+  int wrong = explore_interleaved(options, dir);
+  options.plant = nullptr;
+  int false_alarms = explore_interleaved(options, dir);
+  std::printf("a fence of another thread (two at once): %s\n", wrong != 0 && false_alarms == 0 ? "found" : "NOT FOUND");
+  return wrong == 0 || false_alarms != 0;
+}
+
 struct Bug {
   const char* name;
   Scenario (*scenario)();
@@ -240,7 +259,7 @@ int find_planted_bugs(const std::string& dir, const Limits& limits) {
     std::fflush(stdout);
     if (!right) ++failed;
   }
-  return failed;
+  return failed + find_bug_of_two(dir, limits);
 }
 
 } // namespace pmemfile::crash

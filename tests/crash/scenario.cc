@@ -4,17 +4,16 @@
 #include <linux/falloc.h>
 #include <linux/fs.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <unistd.h>
 
 namespace pmemfile::crash {
 
-namespace {
-
 constexpr u64 kBlock = layout::kBlockBytes;
 
-std::string text(u64 bytes, char seed = 'a') {
+std::string text(u64 bytes, char seed) {
   std::string contents(bytes, ' ');
   for (u64 i = 0; i < bytes; ++i) contents[i] = static_cast<char>(seed + i / kBlock + i % 7);
   return contents;
@@ -59,6 +58,8 @@ void role_change(Actor& actor) {
   actor.fill("/full", 0);
 }
 
+namespace {
+
 std::vector<Scenario> make_scenarios() {
   using A = Actor;
   auto none = [](A&) {};
@@ -97,6 +98,22 @@ std::vector<Scenario> make_scenarios() {
       {"write-hole", [](A& a) { small(a); a.truncate("/f", 8 * kBlock); }, {[](A& a) { a.write("/f", 3 * kBlock, text(kBlock, 'n')); }}},
       {"overwrite", small, {[](A& a) { a.write("/d/g", 64, text(256, 'N')); }}, Between::kMixed},
       {"overwrite-atomic", small, {[](A& a) { a.write("/d/g", 100, text(4500, 'N'), true); }}},
+      // data=atomic: every way of writing leaves the old or the new contents.
+      {"overwrite-atomic-in-block", small, {[](A& a) { a.write("/d/g", 64, text(256, 'N'), true); }}},
+      {"overwrite-atomic-to-end", small, {[](A& a) { a.write("/d/g", 4000, text(1000, 'N'), true); }}},
+      {"overwrite-atomic-beyond-end", small, {[](A& a) { a.write("/d/g", 3000, text(6000, 'N'), true); }}},
+      {"overwrite-atomic-fragmented", fragmented, {[](A& a) { a.write("/x", 100, text(5 * kBlock, 'N'), true); }}},
+      {"overwrite-atomic-over-hole", [](A& a) { small(a); a.write("/f", 3 * kBlock, text(kBlock)); }, {[](A& a) { a.write("/f", 50, text(3 * kBlock + 100, 'N'), true); }}},
+      {"overwrite-atomic-tree", [](A& a) { small(a); a.make_file("/n", text(12 * kBlock)); }, {[](A& a) { a.write("/n", 8 * kBlock + 5, text(2 * kBlock, 'N'), true); }}},
+      {"overwrite-atomic-twice", small, {[](A& a) { a.write("/d/g", 0, text(5000, 'N'), true); }, [](A& a) { a.write("/d/g", 10, text(4500, 'P'), true); }}},
+      {"write-first-atomic", [](A& a) { small(a); a.make_file("/n"); }, {[](A& a) { a.write("/n", 0, text(6000), true); }}},
+      {"append-in-block-atomic", small, {[](A& a) { a.append("/f", text(200, 'n'), true); }}},
+      {"append-block-atomic", small, {[](A& a) { a.append("/d/g", text(kBlock, 'n'), true); }}},
+      {"append-to-tree-atomic", [](A& a) { small(a); a.make_file("/n", text(9 * kBlock)); }, {[](A& a) { a.append("/n", text(kBlock, 'n'), true); }}},
+      {"write-sparse-atomic", small, {[](A& a) { a.write("/f", 20 * kBlock, text(100, 'n'), true); }}},
+      {"write-hole-atomic", [](A& a) { small(a); a.truncate("/f", 8 * kBlock); }, {[](A& a) { a.write("/f", 3 * kBlock, text(kBlock, 'n'), true); }}},
+      {"write-to-unwritten-atomic", [](A& a) { small(a); a.fallocate("/f", 0, 0, 3 * kBlock); }, {[](A& a) { a.write("/f", kBlock + 5, text(50, 'n'), true); }}},
+      {"overwrite-atomic-where-space-is-short", [](A& a) { small(a); a.fill("/full", 3); }, {[](A& a) { a.write("/d/g", 100, text(4500, 'N'), true); }}},
       {"truncate-shorter", fragmented, {[](A& a) { a.truncate("/x", kBlock + 10); }}},
       {"truncate-to-nothing", small, {[](A& a) { a.truncate("/d/g", 0); }}},
       {"truncate-longer", small, {[](A& a) { a.truncate("/d/g", 3 * kBlock); }}},
@@ -151,34 +168,53 @@ void fix_hash_key(const std::string& path) {
   write_image(path, image);
 }
 
-// Attributes of one of the two, contents byte by byte of either: where the write also moves the end of the file, what it
+// Attributes of one of them, contents byte by byte of any: where the write also moves the end of the file, what it
 // overwrites in place may be there before the new size is.
-bool is_mixture(const std::string& found, const std::string& old_text, const std::string& new_text) {
-  if (found == old_text || found == new_text) return true;
+bool is_mixture_of_texts(const std::string& found, const std::vector<const std::string*>& allowed) {
   constexpr std::string_view kMark = " data ";
-  std::size_t at = found.find(kMark), old_at = old_text.find(kMark), new_at = new_text.find(kMark);
-  if (at == found.npos || old_at == old_text.npos || new_at == new_text.npos) return false;
-  std::string_view head = std::string_view(found).substr(0, at);
-  if (head != std::string_view(old_text).substr(0, old_at) && head != std::string_view(new_text).substr(0, new_at)) return false;
-  for (std::size_t i = 0; at + i < found.size(); ++i) {
-    bool is_old = old_at + i < old_text.size() && found[at + i] == old_text[old_at + i];
-    bool is_new = new_at + i < new_text.size() && found[at + i] == new_text[new_at + i];
-    if (!is_old && !is_new) return false;
+  std::size_t at = found.find(kMark);
+  bool head = false;
+  std::vector<std::string_view> contents;
+  for (const std::string* text : allowed) {
+    if (*text == found) return true;
+    std::size_t there = text->find(kMark);
+    if (there == text->npos || at == found.npos) continue;
+    head |= std::string_view(*text).substr(0, there) == std::string_view(found).substr(0, at);
+    contents.push_back(std::string_view(*text).substr(there));
   }
-  return true;
-}
-
-bool is_mixture(const Tree& found, const Tree& old_tree, const Tree& new_tree) {
-  if (found.size() != old_tree.size() || found.size() != new_tree.size()) return false;
-  for (const auto& [path, text] : found) {
-    auto old_entry = old_tree.find(path), new_entry = new_tree.find(path);
-    if (old_entry == old_tree.end() || new_entry == new_tree.end()) return false;
-    if (!is_mixture(text, old_entry->second, new_entry->second)) return false;
+  if (!head) return false;
+  for (std::size_t i = 0; at + i < found.size(); ++i) {
+    auto has_byte = [&](std::string_view text) { return i < text.size() && text[i] == found[at + i]; };
+    if (std::none_of(contents.begin(), contents.end(), has_byte)) return false;
   }
   return true;
 }
 
 } // namespace
+
+bool is_mixture(const Tree& found, const std::vector<const Tree*>& allowed) {
+  auto same_names = [&](const Tree* tree) {
+    auto equal = [](const auto& a, const auto& b) { return a.first == b.first; };
+    return std::equal(tree->begin(), tree->end(), found.begin(), found.end(), equal);
+  };
+  if (std::none_of(allowed.begin(), allowed.end(), same_names)) return false;
+  for (const auto& [path, text] : found) {
+    std::vector<const std::string*> texts;
+    for (const Tree* tree : allowed)
+      if (auto entry = tree->find(path); entry != tree->end()) texts.push_back(&entry->second);
+    if (!is_mixture_of_texts(text, texts)) return false;
+  }
+  return true;
+}
+
+void make_pool(const std::string& path, u64 bytes) {
+  ::unlink(path.c_str());
+  vfs::Pool::MakeOptions make;
+  make.bytes = bytes;
+  vfs::AttachFailure failure{};
+  must(vfs::Pool::make(path.c_str(), make, &failure).ok(), "make", failure.text);
+  fix_hash_key(path);
+}
 
 const std::vector<Scenario>& scenarios() {
   static const std::vector<Scenario> all = make_scenarios();
@@ -187,13 +223,9 @@ const std::vector<Scenario>& scenarios() {
 
 Played play(const Scenario& scenario, const std::string& dir) {
   std::string path = dir + "/recorded";
-  ::unlink(path.c_str());
-  vfs::Pool::MakeOptions make;
-  make.bytes = layout::kMinPoolBytes;
+  make_pool(path, layout::kMinPoolBytes);
   vfs::AttachFailure failure{};
-  must(vfs::Pool::make(path.c_str(), make, &failure).ok(), "make", failure.text);
   Played played;
-  fix_hash_key(path);
   played.run.image = read_image(path);
   pmem::Recorder recorder = recorder_of(played.run.recording);
   vfs::AttachOptions options;
@@ -230,7 +262,7 @@ Explorer::Judge judge_of(const Played& played, Between between) {
     if (done + 1 == played.trees.size()) return "returned, but lost: " + difference(old_tree, tree);
     const Tree& new_tree = played.trees[done + 1];
     if (tree == new_tree) return {};
-    if (between == Between::kMixed && is_mixture(tree, old_tree, new_tree)) return {};
+    if (between == Between::kMixed && is_mixture(tree, {&old_tree, &new_tree})) return {};
     return "operation " + std::to_string(done + 1) + ": neither before (" + difference(old_tree, tree) + ") nor after (" +
            difference(new_tree, tree) + ")";
   };

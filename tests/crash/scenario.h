@@ -12,7 +12,8 @@ namespace pmemfile::crash {
 
 // An operation of a scenario failed: of a pair, that the second is not possible after the first.
 struct Impossible : std::runtime_error {
-  using std::runtime_error::runtime_error;
+  Impossible(int errno_of_it, const std::string& what) : std::runtime_error(what), error(errno_of_it) {}
+  int error;
 };
 
 // Does things to an attached pool; throws Impossible.
@@ -29,7 +30,7 @@ class Actor {
   void remove_directory(const std::string& path);
   void rename(const std::string& from, const std::string& to, unsigned flags = 0);
   void write(const std::string& path, u64 offset, const std::string& contents, bool atomic = false);
-  void append(const std::string& path, const std::string& contents);
+  void append(const std::string& path, const std::string& contents, bool atomic = false);
   void truncate(const std::string& path, u64 size);
   void fallocate(const std::string& path, int mode, u64 offset, u64 bytes);
   void change_mode(const std::string& path, u32 mode);
@@ -41,6 +42,9 @@ class Actor {
   void open(const std::string& path, int flags, u32 handle);
   void close(u32 handle);
   void sync(u32 handle);
+  void write_open(u32 handle, u64 offset, const std::string& contents, bool atomic = false, bool append = false);
+  void truncate_open(u32 handle, u64 size);
+  void fallocate_open(u32 handle, int mode, u64 offset, u64 bytes);
   // Uses up every free block but `left`.
   void fill(const std::string& path, u64 left);
   // The same in a record slot of choice (all others are held meanwhile), from a thread of its own.
@@ -53,6 +57,7 @@ class Actor {
  private:
   vfs::At at(const std::string& path) const { return {task_.root, path}; }
   Ino ino_of(const std::string& path);
+  Ino ino_of_open(u32 handle);
   void must(const char* what, const std::string& path, int error);
 
   vfs::Pool& pool_;
@@ -77,12 +82,24 @@ struct Scenario {
 };
 const std::vector<Scenario>& scenarios();
 
+// Starting states (docs/crash-testing.md).
+void small(Actor& actor);
+void nearly_full_leaf(Actor& actor);
+void fragmented(Actor& actor);
+void role_change(Actor& actor);
+std::string long_name(int i);             // in /d; fifteen fill a leaf
+std::string text(u64 bytes, char seed = 'a');
+
 // Plays a scenario with the recorder on. The pool is made in `dir`.
 struct Played {
   Run run;
   std::vector<Tree> trees; // before the first operation, after it, after the second, ...
 };
 Played play(const Scenario& scenario, const std::string& dir);
+// The parts of it: a new pool with a fixed hash key, and whether each file is a mixture, byte by byte, of what it
+// is in some states.
+void make_pool(const std::string& path, u64 bytes);
+bool is_mixture(const Tree& found, const std::vector<const Tree*>& allowed);
 // What may be seen at a crash point of a played scenario.
 Explorer::Judge judge_of(const Played& played, Between between);
 
