@@ -8,6 +8,7 @@ set(PMEMFILE_HOOKABLE_FLAGS
   -fno-exceptions -fno-rtti -fno-threadsafe-statics -fvisibility=hidden
   -fno-stack-protector -fno-asynchronous-unwind-tables -fcf-protection=none
   -fno-tree-loop-distribute-patterns -mgeneral-regs-only
+  -mmemcpy-strategy=unrolled_loop:512:noalign,libcall:-1:noalign -mmemset-strategy=unrolled_loop:512:noalign,libcall:-1:noalign
   -fno-strict-aliasing) # structs of mapped memory are also read as words
 
 # pmemfile_room(NAME [HOOKABLE] [SOURCES ...])

@@ -1,6 +1,7 @@
 // One line of the allocation bitmap, decoded. Private to the alloc room.
 #pragma once
 
+#include "base/bits.h"
 #include "journal/tx.h"
 #include "shm/hints.h"
 
@@ -19,7 +20,7 @@ struct Bits {
   bool any() const { return (low | high) != 0; }
   bool all() const { return (low & high) == ~u64{0}; }
   bool test(u32 bit) const { return ((bit < 64 ? low : high) >> (bit % 64) & 1) != 0; }
-  u32 count() const { return static_cast<u32>(std::popcount(low) + std::popcount(high)); }
+  u32 count() const { return count_bits(low) + count_bits(high); }
   // First set bit at or after `from`, 128 if none.
   u32 next(u32 from) const {
     if (from < 64 && (low >> from) != 0) return from + static_cast<u32>(std::countr_zero(low >> from));

@@ -119,8 +119,7 @@ Result<Ino> take_inode(Tx& tx, Ino near) {
 
 Result<void> release_inode(Tx& tx, Ino ino) {
   PoolOff start = layout::inode_offset(ino);
-  for (u64 offset = 0; offset < layout::kInodeBytes; offset += 8)
-    if (offset % layout::kLineBytes != 8 * layout::kLineWords) tx.store(start + offset, 0);
+  for (u64 offset = 0; offset < layout::kInodeBytes; offset += layout::kLineBytes) tx.store_line(start + offset, {});
   BlockNo block = layout::ino_block(ino);
   if (whole_block_free(tx, ino)) return release_meta(tx, block);
   if (holds_inodes(tx.view(), block)) return {};

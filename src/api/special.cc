@@ -39,7 +39,8 @@ Result<Ino> parent_of(vfs::Task& task, vfs::At at, Rest& rest, bool stop_at_root
     task.escape = way_out;
     task.mount_point = "/";
   }
-  vfs::Walk walk(task, vfs::Walk::Until::kParent, vfs::Follow::kNo);
+  inode::Attr attr;
+  vfs::Walk walk(task, vfs::Walk::Until::kParent, vfs::Follow::kNo, attr);
   Result<void> walked = walk.run(at);
   if (walked.error() == vfs::kEscaped) {
     std::string_view left(way_out, task.escape_length);
@@ -58,7 +59,8 @@ Result<bool> expand_last(vfs::Task& task, Ino dir, Rest& rest) {
   bool slash = !name.empty() && name.back() == '/';
   while (!name.empty() && name.back() == '/') name.remove_suffix(1);
   if (name.empty() || name == "." || name == ".." || name.substr(0, 3) == "../") return false;
-  vfs::Walk walk(task, vfs::Walk::Until::kCreate, vfs::Follow::kNo);
+  inode::Attr attr;
+  vfs::Walk walk(task, vfs::Walk::Until::kCreate, vfs::Follow::kNo, attr);
   TRY(walk.run(vfs::At{dir, name}));
   if (!walk.found() || !vfs::is_link(walk.attr().mode)) return false;
   char target[PMEMFILE_PATH_MAX];

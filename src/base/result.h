@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <new>
+#include <type_traits>
 #include <utility>
 
 namespace pmemfile {
@@ -24,11 +25,13 @@ class [[nodiscard]] Error {
 // the one that ext4 uses for it.
 inline constexpr int kErrnoCorrupt = EUCLEAN;
 
+// A value costs what storing it costs: an error leaves its room untouched, so that nothing of it may be looked at then.
 template <class T = void>
 class [[nodiscard]] Result {
  public:
-  Result(Error error) : errno_(error.value()) {}
-  Result(T value) : errno_(0), value_(std::move(value)) {}
+  static_assert(std::is_trivially_copyable_v<T> && std::is_trivially_destructible_v<T>);
+  Result(Error error) : errno_(error.value()), none_() {}
+  Result(const T& value) : errno_(0), value_(value) {}
   Result(const Result& other) = default;
   Result(Result&&) = default;
   Result& operator=(const Result&) = default;
@@ -43,7 +46,10 @@ class [[nodiscard]] Result {
 
  private:
   int errno_;
-  T value_{};
+  union {
+    char none_;
+    T value_;
+  };
 };
 
 template <>

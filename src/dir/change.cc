@@ -16,12 +16,13 @@ Result<BlockNo> lock_leaf(Tx& tx, Ino dir, u64 key) {
     BlockNo locked{0};
     for (;; shape.begin()) {
       auto alive = check_alive(shape.view(), dir);
-      auto place = find_place(shape.view(), dir, key);
-      if (!alive.ok() || !place.ok()) {
-        if (shape.valid()) return Error(alive.ok() ? place.error() : alive.error());
+      Place place;
+      auto placed = find_place(shape.view(), dir, key, place);
+      if (!alive.ok() || !placed.ok()) {
+        if (shape.valid()) return Error(alive.ok() ? placed.error() : alive.error());
         continue;
       }
-      BlockNo leaf = place.value().leaf();
+      BlockNo leaf = place.leaf();
       if (raw(leaf) == 0) break;
       // The stripe of a leaf that is not ours any more cannot be given back alone: start over without it.
       if (raw(locked) != 0 && leaf != locked) return Error(journal::kRetryTx);
@@ -93,7 +94,8 @@ Result<Slot> lock_entry(Tx& tx, Ino dir, std::string_view name) {
   slot.hash_key = hash_key_of(tx.store(), name);
   slot.leaf = TRY(lock_leaf(tx, dir, slot.hash_key));
   if (raw(slot.leaf) == 0) return slot;
-  Hit hit = TRY(find_name(tx.view(), slot.leaf, dir, slot.hash_key, name));
+  Hit hit;
+  TRY(find_name(tx.view(), slot.leaf, dir, slot.hash_key, name, hit));
   slot.found = hit.found;
   slot.cell = hit.cell;
   slot.entry = hit.entry;

@@ -32,7 +32,7 @@ struct LookupProof {
     return (sequence & 1) == 0 && load_relaxed(store.segment.stripe(leaf).sequence) == sequence;
   }
 };
-Result<Entry> lookup_proved(journal::Store& store, Ino dir, std::string_view name, LookupProof& proof);
+Result<void> lookup_proved(journal::Store& store, Ino dir, std::string_view name, LookupProof& proof, Entry& entry);
 
 // Where a name stands or would stand, found and locked in a Tx: its leaf's stripe is held until the Tx ends, so
 // neither the entry nor its absence changes.

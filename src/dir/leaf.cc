@@ -3,9 +3,13 @@
 namespace pmemfile::dir {
 namespace {
 
-bool names_equal(const View& view, BlockNo leaf, unsigned cell, std::string_view name) {
+// Words 2 ... 6 of the first cell are the name's first; what is longer goes on in the next cells.
+bool names_equal(const View& view, BlockNo leaf, unsigned cell, const u64* first, std::string_view name) {
+  constexpr unsigned kFirst = layout::kNameBytesFirstCell / 8;
   unsigned words = static_cast<unsigned>(div_up(name.size(), 8));
-  for (unsigned i = 0; i < words; ++i)
+  for (unsigned i = 0; i < min_of(words, kFirst); ++i)
+    if (load_relaxed(first[2 + i]) != name_word(name, i)) return false;
+  for (unsigned i = kFirst; i < words; ++i)
     if (view.load(name_word_offset(leaf, cell, i)) != name_word(name, i)) return false;
   return true;
 }
@@ -13,8 +17,12 @@ bool names_equal(const View& view, BlockNo leaf, unsigned cell, std::string_view
 } // namespace
 
 Tags load_tags(const View& view, BlockNo leaf) {
+  layout::Line room[2];
+  const u64* head = view.words(block_offset(leaf), room[0]);
+  const u64* next = view.words(block_offset(leaf) + layout::kLineBytes, room[1]);
   Tags tags;
-  for (unsigned i = 0; i < kTagWords; ++i) tags.words[i] = view.load(tag_word(leaf, i));
+  for (unsigned i = 0; i < 5; ++i) tags.words[i] = load_relaxed(head[2 + i]);
+  for (unsigned i = 5; i < kTagWords; ++i) tags.words[i] = load_relaxed(next[i - 5]);
   return tags;
 }
 
@@ -32,28 +40,33 @@ Result<void> check_cell(const View& view, unsigned cell, u64 about) {
   return {};
 }
 
-Result<Hit> find_name(const View& view, BlockNo leaf, Ino dir, u64 hash_key, std::string_view name) {
-  TRY(check_leaf(view, leaf, dir));
-  u8 tag = layout::tag_of_key(hash_key);
-  Hit hit;
+Result<void> find_name(const View& view, BlockNo leaf, Ino dir, u64 hash_key, std::string_view name, Hit& hit) {
+  layout::Line room[3];
+  const u64* head = view.words(block_offset(leaf), room[0]);
+  if ((load_relaxed(head[0]) & 0xffff) != layout::kDirLeafMagic || load_relaxed(head[1]) != raw(dir)) return Error(kErrnoCorrupt);
+  const u64* next = view.words(block_offset(leaf) + layout::kLineBytes, room[1]);
+  u64 wanted = kEachByte * layout::tag_of_key(hash_key);
+  hit.found = false;
   for (unsigned word = 0; word < kTagWords; ++word) {
-    u64 matches = match_tag(view.load(tag_word(leaf, word)), tag);
-    for (; PMEMFILE_UNLIKELY(matches != 0); matches &= matches - 1) {
+    u64 difference = load_relaxed(word < 5 ? head[2 + word] : next[word - 5]) ^ wanted;
+    if (PMEMFILE_LIKELY(!has_zero_byte(difference))) continue;
+    for (u64 matches = high_bits_of_zeros(difference); matches != 0; matches &= matches - 1) {
       unsigned cell = 8 * word + static_cast<unsigned>(__builtin_ctzll(matches)) / 8;
       if (cell >= layout::kLeafCells) break;
-      u64 key = view.load(cell_line(leaf, cell));
+      const u64* words = view.words(cell_line(leaf, cell), room[2]);
+      u64 key = load_relaxed(words[0]);
       if (key >> 6 != hash_key >> 6) continue;
-      u64 about = view.load(cell_line(leaf, cell) + 8);
+      u64 about = load_relaxed(words[1]);
       if (about_name_bytes(about) != name.size()) continue;
       TRY(check_cell(view, cell, about));
-      if (!names_equal(view, leaf, cell, name)) continue;
+      if (!names_equal(view, leaf, cell, words, name)) continue;
       hit.found = true;
       hit.cell = cell;
       hit.entry = Entry{key, about_ino(about), about_type(about)};
-      return hit;
+      return {};
     }
   }
-  return hit;
+  return {};
 }
 
 void copy_name(const View& view, BlockNo leaf, unsigned cell, unsigned bytes, char* to) {

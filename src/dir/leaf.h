@@ -52,7 +52,8 @@ constexpr unsigned about_name_bytes(u64 about) { return static_cast<unsigned>(ab
 // High bit of each byte of `word` that is zero. Exact: the shorter form that borrows from the byte above would take a
 // freed cell, which still holds its name, for one in use.
 inline u64 high_bits_of_zeros(u64 word) { return ~(((word & ~kHighBits) + ~kHighBits) | word) & kHighBits; }
-inline u64 match_tag(u64 word, u8 tag) { return high_bits_of_zeros(word ^ (kEachByte * tag)); }
+// Exact as to whether, in fewer instructions.
+inline bool has_zero_byte(u64 word) { return ((word - kEachByte) & ~word & kHighBits) != 0; }
 // One bit a byte: is it zero?
 inline u64 zero_bytes(u64 word) { return (high_bits_of_zeros(word) >> 7) * 0x0102040810204080 >> 56; }
 
@@ -94,7 +95,8 @@ struct Hit {
   u32 cell = 0;
   Entry entry;
 };
-Result<Hit> find_name(const View& view, BlockNo leaf, Ino dir, u64 hash_key, std::string_view name);
+// Sets `hit.found`, and the rest if it is so. EUCLEAN.
+Result<void> find_name(const View& view, BlockNo leaf, Ino dir, u64 hash_key, std::string_view name, Hit& hit);
 // EUCLEAN if an entry that begins in `cell` cannot be: too long for what follows, or an inode out of range.
 Result<void> check_cell(const View& view, unsigned cell, u64 about);
 // `to` has room for the bytes rounded up to eight.

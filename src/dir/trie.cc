@@ -16,20 +16,22 @@ bool valid_in_node(u64 pointer, unsigned index) {
 // The pointer in `node` that covers `index`. It stands at the index itself or at one with some low bits cleared; since
 // the ranges do not overlap, the first that is set is the one.
 Result<void> step_down(const View& view, BlockNo node, unsigned index, Place& place) {
-  for (unsigned cleared = 0; cleared <= layout::kTrieBits; ++cleared) {
-    unsigned candidate = index & ~((1u << cleared) - 1) & (layout::kTrieFanout - 1);
-    PoolOff word = node_word(node, candidate);
-    u64 pointer = view.load(word);
-    if (pointer == 0) continue;
-    unsigned depth = layout::trie_depth(pointer);
-    if (!valid_in_node(pointer, candidate) || depth + cleared > layout::kTrieBits) return Error(kErrnoCorrupt);
-    place.pointer = pointer;
-    place.word = word;
-    place.index = candidate;
-    place.depth = depth;
-    return {};
+  const u64* in_place = view.block_in_place(block_offset(node));
+  u64 pointer = 0;
+  unsigned cleared = 0, candidate = index;
+  for (;; ++cleared, candidate &= ~0u << cleared) {
+    if (cleared > layout::kTrieBits) return Error(kErrnoCorrupt);
+    u64 offset = layout::node_word(candidate);
+    pointer = PMEMFILE_LIKELY(in_place != nullptr) ? load_relaxed(in_place[offset / 8]) : view.load(block_offset(node) + offset);
+    if (pointer != 0) break;
   }
-  return Error(kErrnoCorrupt);
+  unsigned depth = layout::trie_depth(pointer);
+  if (!valid_in_node(pointer, candidate) || depth + cleared > layout::kTrieBits) return Error(kErrnoCorrupt);
+  place.pointer = pointer;
+  place.word = node_word(node, candidate);
+  place.index = candidate;
+  place.depth = depth;
+  return {};
 }
 
 } // namespace
@@ -50,22 +52,24 @@ Result<void> check_alive(const View& view, Ino dir) {
   return {};
 }
 
-Result<Place> find_place(const View& view, Ino dir, u64 key) {
-  Place place;
+Result<void> find_place(const View& view, Ino dir, u64 key, Place& place) {
+  place = Place{};
   place.word = root_word(dir);
-  place.pointer = view.load(place.word);
-  for (unsigned level = 0; layout::trie_kind(place.pointer) == layout::kTrieNode; ++level) {
-    BlockNo node = layout::ptr_block(place.pointer);
+  u64 pointer = view.load(place.word);
+  for (unsigned level = 0; layout::trie_kind(pointer) == layout::kTrieNode; ++level) {
+    BlockNo node = layout::ptr_block(pointer);
     if (level == layout::kTrieLevels || !view.store().data_block(node)) return Error(kErrnoCorrupt);
     TRY(step_down(view, node, layout::trie_index(key, level), place));
+    pointer = place.pointer;
     place.level = level;
     place.prefix_bits = layout::kTrieBits * level + place.depth;
     place.in_node = true;
   }
-  if (place.pointer == 0 || layout::trie_kind(place.pointer) == layout::kTrieEmpty) return place;
-  if (layout::trie_kind(place.pointer) != layout::kTrieLeaf) return Error(kErrnoCorrupt);
-  if (!view.store().data_block(layout::ptr_block(place.pointer))) return Error(kErrnoCorrupt);
-  return place;
+  place.pointer = pointer;
+  if (pointer == 0 || layout::trie_kind(pointer) == layout::kTrieEmpty) return {};
+  if (layout::trie_kind(pointer) != layout::kTrieLeaf) return Error(kErrnoCorrupt);
+  if (!view.store().data_block(layout::ptr_block(pointer))) return Error(kErrnoCorrupt);
+  return {};
 }
 
 Result<void> check_node(const View& view, BlockNo node, Ino dir, unsigned level) {

@@ -52,7 +52,13 @@ struct Place {
 Result<void> check_directory(const View& view, Ino dir);
 // The same for who wants to add or remove names: a removed directory that is still open is ESTALE as well.
 Result<void> check_alive(const View& view, Ino dir);
-Result<Place> find_place(const View& view, Ino dir, u64 key);
+// Into the caller's room, as each lookup needs it; with an error nothing of it counts.
+Result<void> find_place(const View& view, Ino dir, u64 key, Place& place);
+inline Result<Place> find_place(const View& view, Ino dir, u64 key) {
+  Place place;
+  TRY(find_place(view, dir, key, place));
+  return place;
+}
 // Before a node is changed: is it what its pointer says? EUCLEAN.
 Result<void> check_node(const View& view, BlockNo node, Ino dir, unsigned level);
 

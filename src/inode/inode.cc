@@ -23,20 +23,31 @@ bool known_type(u32 mode) {
 
 u64 mode_word(const Attr& attr) { return (attr.mode & 0xffff) | u64{attr.flags} << 16 | u64{attr.nlink} << 32; }
 
+// create() writes both lines whole.
+static_assert(layout::kInodeOwnerWord == 8 && layout::kInodeSize == 16 && layout::kInodeBlocks == 24 && layout::kInodeMtime == 32 &&
+              layout::kInodeCtime == 40 && layout::kInodeAtime == 48 && layout::kInodeBtime == 72 && layout::kInodeParent == 80 &&
+              layout::kInodeParentKey == 88 && layout::kInodeXattrBlock == 96 && layout::kInodeNextOrphan == 104 &&
+              layout::kInodeRdev == 112);
+
 PoolOff field(Ino ino, u64 offset) { return layout::inode_offset(ino) + offset; }
 
 } // namespace
 
-Result<Attr> load(const View& view, Ino ino) {
-  if (!view.store().inode_in_range(ino)) return Error(kErrnoCorrupt);
-  auto word = [&](u64 offset) { return view.load(field(ino, offset)); };
-  Attr attr;
+// 0 or an errno; `attr` is whole only with 0.
+static int decode(const View& view, Ino ino, Attr& attr) {
+  if (!view.store().inode_in_range(ino)) return kErrnoCorrupt;
+  layout::Line room[2];
+  const u64* line0 = view.words(field(ino, 0), room[0]);
+  const u64* line1 = view.words(field(ino, layout::kLineBytes), room[1]);
+  auto word = [&](u64 offset) {
+    return load_relaxed(offset < layout::kLineBytes ? line0[offset / 8] : line1[(offset - layout::kLineBytes) / 8]);
+  };
   attr.ino = ino;
   u64 mode = word(layout::kInodeModeWord);
+  if (mode == 0) return ESTALE;
   attr.mode = mode & 0xffff;
   attr.flags = static_cast<u16>(mode >> 16);
   attr.nlink = static_cast<u32>(mode >> 32);
-  if (mode == 0) return Error(ESTALE);
   u64 owner = word(layout::kInodeOwnerWord);
   attr.uid = static_cast<u32>(owner);
   attr.gid = static_cast<u32>(owner >> 32);
@@ -53,15 +64,33 @@ Result<Attr> load(const View& view, Ino ino) {
   attr.xattr_block = BlockNo{word(layout::kInodeXattrBlock)};
   attr.rdev = word(layout::kInodeRdev);
   if ((identity & 0xffff) != layout::kInodeMagic || !known_type(attr.mode) || attr.size > layout::kMaxFileBytes)
-    return Error(kErrnoCorrupt);
+    return kErrnoCorrupt;
   merge_volatile_times(view.store(), attr);
+  return 0;
+}
+
+Result<void> load_into(const View& view, Ino ino, Attr& attr) {
+  int error = decode(view, ino, attr);
+  if (PMEMFILE_UNLIKELY(error != 0)) return Error(error);
+  return {};
+}
+
+Result<Attr> load(const View& view, Ino ino) {
+  Attr attr;
+  TRY(load_into(view, ino, attr));
   return attr;
 }
 
-Result<Attr> read(Store& store, Ino ino) {
+Result<void> read_into(Store& store, Ino ino, Attr& attr) {
   if (!store.inode_in_range(ino)) return Error(kErrnoCorrupt);
   return journal::read_consistent(store, shm::inode_key(store.segment, ino),
-                                  [&](const View& view) { return load(view, ino); });
+                                  [&](const View& view) { return load_into(view, ino, attr); });
+}
+
+Result<Attr> read(Store& store, Ino ino) {
+  Attr attr;
+  TRY(read_into(store, ino, attr));
+  return attr;
 }
 
 i64 now_ns() { return coarse_realtime_ns(); }
@@ -77,14 +106,11 @@ Result<Ino> create(Tx& tx, const NewInode& what, Ino near) {
   attr.gid = what.gid;
   attr.mtime_ns = attr.ctime_ns = attr.atime_ns = now;
   u64 generation = layout::trailer_version(tx.load(field(ino, 8 * layout::kLineWords))) + 1;
-  store_mode(tx, attr);
-  tx.store(field(ino, layout::kInodeOwnerWord), attr.uid | u64{attr.gid} << 32);
-  store_size(tx, attr);
-  store_times(tx, attr);
-  tx.store(field(ino, layout::kInodeIdentity), layout::kInodeMagic | generation << 16);
-  tx.store(field(ino, layout::kInodeBtime), static_cast<u64>(now));
-  store_parent(tx, ino, what.parent, what.parent_key);
-  tx.store(field(ino, layout::kInodeRdev), what.rdev);
+  u64 time = static_cast<u64>(now);
+  tx.store_line(field(ino, 0), {mode_word(attr), attr.uid | u64{attr.gid} << 32, attr.size, attr.blocks, time, time, time});
+  match_volatile_times(tx.store(), attr);
+  tx.store_line(field(ino, layout::kLineBytes), {layout::kInodeMagic | generation << 16, time, raw(what.parent), what.parent_key,
+                                                 raw(attr.xattr_block), 0, what.rdev});
   return ino;
 }
 

@@ -26,6 +26,9 @@ struct Attr {
 Result<Attr> load(const journal::View& view, Ino ino);
 // The same with its own validation.
 Result<Attr> read(journal::Store& store, Ino ino);
+// The same into the caller's room, for the paths that every call takes; it holds nothing of use after an error.
+Result<void> load_into(const journal::View& view, Ino ino, Attr& attr);
+Result<void> read_into(journal::Store& store, Ino ino, Attr& attr);
 
 struct NewInode {
   u32 mode = 0, uid = 0, gid = 0, nlink = 1;

@@ -4,6 +4,7 @@
 // hostile: everything is bounded here, and counts only if the caller's own validation says so.
 #pragma once
 
+#include "base/bits.h"
 #include "journal/store.h"
 
 namespace pmemfile::journal {
@@ -41,7 +42,7 @@ class RecordCursor {
     line->offset = (where >> 8) * layout::kLineBytes;
     line->trailer = load_relaxed(area_[position_ + 1]);
     line->words = area_ + position_ + 2;
-    position_ += 2 + static_cast<unsigned>(std::popcount(line->mask));
+    position_ += 2 + count_bits(line->mask);
     return position_ <= kAreaWords;
   }
 

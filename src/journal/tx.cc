@@ -12,7 +12,7 @@ namespace {
 u32 slot_hint(const Store& store) {
   u64 stack = reinterpret_cast<u64>(__builtin_frame_address(0)) >> 18;
   u64 hash = shm::mix(stack * 31 + store.segment.self.index_plus_1);
-  return static_cast<u32>(hash % store.segment.header->slot_count);
+  return static_cast<u32>((hash & 0xffffffff) * store.segment.header->slot_count >> 32);
 }
 
 // Tells threads apart, for the question who flushed the last record's effects. The thread pointer is unique among
@@ -136,10 +136,7 @@ Result<void> Tx::exclude_overwriters(shm::LockKey key) {
   return {};
 }
 
-StagedLine* Tx::find_line(u64 line_offset) const {
-  if ((staged_filter_ & View::line_bit(PoolOff{line_offset})) == 0) return nullptr;
-  StagedLine& likely = lines_[staged_index_[line_offset / layout::kLineBytes % 64]];
-  if (PMEMFILE_LIKELY(likely.offset == line_offset)) return &likely;
+StagedLine* Tx::find_line_slow(u64 line_offset) const {
   for (u32 i = 0; i < line_count_; ++i)
     if (lines_[i].offset == line_offset) return &lines_[i];
   return nullptr;
@@ -164,6 +161,27 @@ StagedLine* Tx::stage_line(u64 line_offset) {
   staged_index_[line_offset / layout::kLineBytes % 64] = static_cast<u8>(line_count_++);
   staged_filter_ |= View::line_bit(PoolOff{line_offset});
   return &staged;
+}
+
+void Tx::store_line(PoolOff line, const u64 (&words)[layout::kLineWords]) {
+  if (raw(line) % layout::kLineBytes != 0 || raw(line) + layout::kLineBytes > store_.medium.bytes) {
+    fault_ = kErrnoCorrupt;
+    return;
+  }
+  StagedLine* staged = find_line(raw(line));
+  if (staged == nullptr) {
+    const u64* old = &store_.medium.word(line);
+    u64 difference = 0;
+    for (unsigned i = 0; i < layout::kLineWords; ++i) difference |= load_relaxed(old[i]) ^ words[i];
+    if (difference == 0) return; // no change, no line in the record
+    if ((staged = stage_line(raw(line))) == nullptr) return;
+  }
+  u64 mask = 0;
+  for (unsigned i = 0; i < layout::kLineWords; ++i) {
+    mask |= u64{staged->line.words[i] != words[i]} << i;
+    staged->line.words[i] = words[i];
+  }
+  staged->mask |= mask;
 }
 
 void Tx::store(PoolOff offset, u64 value) {
@@ -198,7 +216,7 @@ void Tx::write_record(u64 sequence) {
   PoolOff area = block_offset(area_block(store_, slot_, sequence));
   u32 body_crc = 0;
   u64 words = kHeaderWords;
-  for (u32 i = 0; i < line_count_; ++i) words += 2 + static_cast<u64>(std::popcount(lines_[i].mask));
+  for (u32 i = 0; i < line_count_; ++i) words += 2 + count_bits(lines_[i].mask);
   u64 opcode = store_.segment.slots[slot_].opcode;
   const u64 header[kHeaderWords - 1] = {
       layout::kRecordMagic, slot_ | u64{line_count_} << 16 | words * 8 << 32, sequence, store_.record_epoch, opcode, 0, 0};

@@ -67,6 +67,8 @@ class Tx {
   // Stages one word. The caller holds the stripe that guards its line. A damaged line or a full record shows at
   // commit.
   void store(PoolOff offset, u64 value);
+  // Stages all words of the line that begins at `line`.
+  void store_line(PoolOff line, const u64 (&words)[layout::kLineWords]);
   // Stripes that may still be locked.
   unsigned locks_left() const { return shm::kMaxHeldLocks - key_count_; }
   // Lines that may still be staged.
@@ -96,7 +98,12 @@ class Tx {
   friend class View;
   static constexpr u32 kNoKey = ~u32{0};
 
-  StagedLine* find_line(u64 line_offset) const;
+  StagedLine* find_line(u64 line_offset) const {
+    if ((staged_filter_ & View::line_bit(PoolOff{line_offset})) == 0) return nullptr;
+    StagedLine& likely = lines_[staged_index_[line_offset / layout::kLineBytes % 64]];
+    return PMEMFILE_LIKELY(likely.offset == line_offset) ? &likely : find_line_slow(line_offset);
+  }
+  StagedLine* find_line_slow(u64 line_offset) const;
   StagedLine* stage_line(u64 line_offset);
   void reflush_last_record(const shm::Slot& slot);
   void write_record(u64 sequence);

@@ -18,10 +18,19 @@ u64 View::load_slow(PoolOff offset) const {
       if (line.offset != line_offset) continue;
       if (word == layout::kLineWords) return line.trailer;
       if ((line.mask >> word & 1) == 0) break;
-      return load_relaxed(line.words[std::popcount(line.mask & ((u64{1} << word) - 1))]);
+      return load_relaxed(line.words[count_bits(line.mask & ((u64{1} << word) - 1))]);
     }
   }
   return load_relaxed(store_->medium.word(offset));
+}
+
+__attribute__((noinline)) const u64* View::words_slow(PoolOff line, layout::Line& room) const {
+  if (tx_ != nullptr) {
+    const StagedLine* staged = tx_->find_line(raw(line));
+    return staged != nullptr ? staged->line.words : &store_->medium.word(line);
+  }
+  room = load_line(line);
+  return room.words;
 }
 
 layout::Line View::load_line(PoolOff offset) const {

@@ -21,6 +21,16 @@ class View {
     if (filter_ != nullptr && PMEMFILE_UNLIKELY((*filter_ & line_bit(offset)) != 0)) return load_slow(offset);
     return load_relaxed(store_->medium.word(offset));
   }
+  // The words of a line, for who needs several of them: in place or staged where that counts (load each once), else a
+  // copy in `room`. `line` is the offset of its first word. Not the trailer: that of a staged line is not made yet.
+  const u64* words(PoolOff line, layout::Line& room) const {
+    if (PMEMFILE_LIKELY(filter_ == nullptr || (*filter_ & line_bit(line)) == 0)) return &store_->medium.word(line);
+    return words_slow(line, room);
+  }
+  // The 512 words of a block in place, or null if some of its lines may have to be read elsewhere.
+  const u64* block_in_place(PoolOff block) const {
+    return PMEMFILE_LIKELY(filter_ == nullptr) ? &store_->medium.word(block) : nullptr;
+  }
   // The whole line of `offset` with its trailer.
   layout::Line load_line(PoolOff offset) const;
 
@@ -28,6 +38,7 @@ class View {
   friend class Tx;
   friend class Reader;
   u64 load_slow(PoolOff offset) const;
+  const u64* words_slow(PoolOff line, layout::Line& room) const;
   static u64 line_bit(PoolOff offset) { return u64{1} << (raw(offset) / layout::kLineBytes % 64); }
   static constexpr u64 kAllLines = ~u64{0};
 

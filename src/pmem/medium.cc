@@ -12,7 +12,9 @@
 extern "C" {
 pmemfile::u64 pmemfile_copy_cached(void* to, const void* from, pmemfile::u64 size);
 pmemfile::u64 pmemfile_copy_streaming(void* to, const void* from, pmemfile::u64 size);
-extern const char pmemfile_copy_cached_at[], pmemfile_copy_cached_fixup[];
+extern const char pmemfile_copy_lines_begin[], pmemfile_copy_lines_fixup[], pmemfile_copy_words_begin[];
+extern const char pmemfile_copy_words_fixup[], pmemfile_copy_bytes_begin[];
+extern const char pmemfile_copy_cached_fixup[];
 extern const char pmemfile_copy_streaming_begin[], pmemfile_copy_streaming_end[];
 }
 
@@ -70,9 +72,12 @@ const char* persistence_text(Persistence level) {
 
 u64 fault_fixup(u64 ip) {
   auto address = [](const char* label) { return reinterpret_cast<u64>(label); };
-  if (ip == address(pmemfile_copy_cached_at)) return address(pmemfile_copy_cached_fixup);
-  if (ip >= address(pmemfile_copy_streaming_begin) && ip < address(pmemfile_copy_streaming_end))
-    return address(pmemfile_copy_streaming_end);
+  auto within = [&](const char* begin, const char* end) { return ip >= address(begin) && ip < address(end); };
+  // Words that were not copied whole are tried again by smaller ones, the last time byte by byte.
+  if (within(pmemfile_copy_lines_begin, pmemfile_copy_lines_fixup)) return address(pmemfile_copy_lines_fixup);
+  if (within(pmemfile_copy_words_begin, pmemfile_copy_words_fixup)) return address(pmemfile_copy_words_fixup);
+  if (within(pmemfile_copy_bytes_begin, pmemfile_copy_cached_fixup)) return address(pmemfile_copy_cached_fixup);
+  if (within(pmemfile_copy_streaming_begin, pmemfile_copy_streaming_end)) return address(pmemfile_copy_streaming_end);
   return 0;
 }
 

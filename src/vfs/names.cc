@@ -264,7 +264,8 @@ Result<OpenTarget> resolve_for_open(Task& task, At at, int flags, u32 mode) {
   bool exclusive = create && (flags & O_EXCL) != 0;
   Follow follow = (flags & O_NOFOLLOW) != 0 || exclusive ? Follow::kNo : Follow::kYes;
   for (unsigned i = 0; i < kMaxRestarts; ++i) {
-    Walk walk(task, create ? Walk::Until::kCreate : Walk::Until::kObject, follow);
+    inode::Attr attr;
+    Walk walk(task, create ? Walk::Until::kCreate : Walk::Until::kObject, follow, attr);
     TRY(walk.run(at));
     if (walk.found()) {
       if (exclusive) return Error(EEXIST);

@@ -25,7 +25,7 @@ inline const shm::Segment& open_tables(const Pool& pool) { return open_tables(co
 // Each thread finds the slot that it used last again (as journal::Tx does).
 inline u32 slot_hint(const shm::Segment& v) {
   u64 stack = reinterpret_cast<u64>(__builtin_frame_address(0)) >> 18;
-  return static_cast<u32>(shm::mix(stack * 31 + v.self.index_plus_1) % v.header->slot_count);
+  return static_cast<u32>((shm::mix(stack * 31 + v.self.index_plus_1) & 0xffffffff) * v.header->slot_count >> 32);
 }
 
 // Null for what cannot be a description in use.

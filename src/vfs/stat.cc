@@ -26,10 +26,10 @@ Seconds split(i64 ns) {
   if (rest < 0) --whole, rest += kSecond;
   return Seconds{whole, static_cast<u32>(rest)};
 }
-timespec to_timespec(i64 ns) {
-  Seconds time = split(ns);
-  return timespec{static_cast<time_t>(time.whole), static_cast<long>(time.nanoseconds)};
-}
+// What stat_at() builds, as Linux defines it for x86-64.
+static_assert(sizeof(struct stat) == 144 && offsetof(struct stat, st_nlink) == 16 && offsetof(struct stat, st_mode) == 24 &&
+              offsetof(struct stat, st_uid) == 28 && offsetof(struct stat, st_gid) == 32 && offsetof(struct stat, st_rdev) == 40 &&
+              offsetof(struct stat, st_blocks) == 64 && offsetof(struct stat, st_ctim) == 104);
 
 u64 shown_size(const inode::Attr& attr) { return is_dir(attr.mode) ? kDirectoryBytes : attr.size; }
 
@@ -45,27 +45,34 @@ Result<void> give(void* user, const void* value, u64 size) {
 } // namespace
 
 Result<void> stat_at(Task& task, At at, Follow follow, bool allow_empty, struct stat* user_out) {
-  inode::Attr attr = TRY(resolve(task, at, follow, allow_empty));
-  struct stat out {};
-  out.st_dev = task.pool->device();
-  out.st_ino = raw(attr.ino);
-  out.st_mode = attr.mode;
-  out.st_nlink = attr.nlink;
-  out.st_uid = attr.uid;
-  out.st_gid = attr.gid;
-  out.st_rdev = attr.rdev;
-  out.st_size = static_cast<off_t>(shown_size(attr));
-  out.st_blksize = kPreferredBytes;
-  out.st_blocks = static_cast<blkcnt_t>(attr.blocks * (layout::kBlockBytes / 512));
-  out.st_atim = to_timespec(attr.atime_ns);
-  out.st_mtim = to_timespec(attr.mtime_ns);
-  out.st_ctim = to_timespec(attr.ctime_ns);
-  return give(user_out, &out, sizeof out);
+  inode::Attr attr;
+  TRY(resolve_into(task, at, follow, allow_empty, attr));
+  Seconds access = split(attr.atime_ns), modification = split(attr.mtime_ns), change = split(attr.ctime_ns);
+  // Word by word: halves that are stored and then copied as a whole would wait for the store buffer.
+  const u64 out[sizeof(struct stat) / 8] = {
+      task.pool->device(),
+      raw(attr.ino),
+      attr.nlink,
+      attr.mode | u64{attr.uid} << 32,
+      attr.gid,
+      attr.rdev,
+      shown_size(attr),
+      kPreferredBytes,
+      attr.blocks * (layout::kBlockBytes / 512),
+      static_cast<u64>(access.whole),
+      access.nanoseconds,
+      static_cast<u64>(modification.whole),
+      modification.nanoseconds,
+      static_cast<u64>(change.whole),
+      change.nanoseconds,
+  };
+  return give(user_out, out, sizeof out);
 }
 
 Result<void> statx_at(Task& task, At at, Follow follow, bool allow_empty, unsigned mask, struct statx* user_out) {
   if ((mask & STATX__RESERVED) != 0) return Error(EINVAL);
-  inode::Attr attr = TRY(resolve(task, at, follow, allow_empty));
+  inode::Attr attr;
+  TRY(resolve_into(task, at, follow, allow_empty, attr));
   struct statx out {};
   auto put_time = [](statx_timestamp& to, i64 ns) {
     Seconds time = split(ns);
@@ -124,11 +131,12 @@ Result<void> access_at(Task& task, At at, Follow follow, bool allow_empty, int m
     real = real_credentials(*own);
     task.credentials = &real;
   }
-  Result<inode::Attr> attr = resolve(task, at, follow, allow_empty);
+  inode::Attr attr;
+  Result<void> found = resolve_into(task, at, follow, allow_empty, attr);
   const Credentials* who = task.credentials;
   task.credentials = own;
-  if (!attr.ok()) return Error(attr.error());
-  return check_access(task.pool->store(), *who, attr.value(), mode);
+  TRY(found);
+  return check_access(task.pool->store(), *who, attr, mode);
 }
 
 Result<u64> readlink_at(Task& task, At at, bool allow_empty, char* user_buffer, u64 size) {

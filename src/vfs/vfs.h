@@ -67,6 +67,8 @@ struct Found {
 };
 // `allow_empty`: AT_EMPTY_PATH.
 Result<inode::Attr> resolve(Task& task, At at, Follow follow, bool allow_empty = false);
+// The same into the caller's room, which holds nothing of use after an error.
+Result<void> resolve_into(Task& task, At at, Follow follow, bool allow_empty, inode::Attr& attr);
 
 // Resolves all but the last component. `last` points into the path text (or a private copy in `buffer`) and may be
 // "." or ".." ; trailing slashes set `must_be_dir`.

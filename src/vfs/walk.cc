@@ -199,7 +199,7 @@ Result<void> Walk::finish_here() {
     name_ = ".";
     return {};
   }
-  attr_ = TRY(inode::read(store_, node_.ino));
+  TRY(inode::read_into(store_, node_.ino, attr_));
   if (!same_identity(store_, node_.ino, node_.identity)) return Error(ESTALE);
   found_ = true;
   return {};
@@ -240,12 +240,12 @@ __attribute__((noinline)) Result<bool> Walk::next_of_link() {
 
 // One ordinary component: into the directory, through the symlink, or to the object that was asked for. True: arrived.
 Result<bool> Walk::step() {
-  Result<dir::Entry> found = lookup();
+  dir::Entry entry;
+  Result<void> found = lookup(entry);
   if (PMEMFILE_UNLIKELY(!found.ok())) {
     if (found.error() == ENOENT && at_end() && until_ == Until::kCreate) return true;
     return Error(found.error());
   }
-  const dir::Entry& entry = found.value();
   bool link = entry.type == type_of_mode(kTypeLink);
   if (at_end() && !(link && (follow_ == Follow::kYes || must_be_dir_))) {
     TRY(step_to_object(entry));
@@ -261,9 +261,9 @@ Result<bool> Walk::step() {
   return false;
 }
 
-Result<dir::Entry> Walk::lookup() {
+Result<void> Walk::lookup(dir::Entry& entry) {
   if (PMEMFILE_UNLIKELY(name_.size() > layout::kMaxNameBytes)) return Error(node_.nlink == 0 ? ENOENT : ENAMETOOLONG);
-  Result<dir::Entry> found = dir::lookup_proved(store_, node_.ino, name_, proof_);
+  Result<void> found = dir::lookup_proved(store_, node_.ino, name_, proof_, entry);
   if (!same_identity(store_, node_.ino, node_.identity)) return Error(ESTALE);
   return found;
 }
@@ -272,15 +272,15 @@ Result<dir::Entry> Walk::lookup() {
 // in the leaf changed; then the name is looked up once more.
 bool Walk::entry_stands(const dir::Entry& entry) {
   if (PMEMFILE_LIKELY(proof_.holds(store_))) return true;
-  Result<dir::Entry> again = lookup();
-  return again.ok() && again.value().ino == entry.ino && again.value().key == entry.key;
+  dir::Entry again;
+  return lookup(again).ok() && again.ino == entry.ino && again.key == entry.key;
 }
 
 Result<void> Walk::step_to_object(const dir::Entry& entry) {
   if (!store_.inode_in_range(entry.ino)) return Error(kErrnoCorrupt);
-  Result<inode::Attr> attr = inode::read(store_, entry.ino);
+  Result<void> read = inode::read_into(store_, entry.ino, attr_);
   if (!entry_stands(entry)) return Error(ESTALE);
-  attr_ = TRY(std::move(attr));
+  TRY(read);
   if (!same_identity(store_, entry.ino, identity_of(attr_))) return Error(ESTALE);
   if (must_be_dir_ && !is_dir(attr_.mode)) return Error(ENOTDIR);
   found_ = true;
@@ -441,16 +441,22 @@ Result<u64> Walk::append_frame(const Frame& frame, u64 length) {
 
 // ---- What the verbs use --------------------------------------------------------------------------------------------
 
-__attribute__((noinline)) Result<inode::Attr> resolve(Task& task, At at, Follow follow, bool allow_empty) {
-  if (allow_empty && at.path.empty()) return inode::read(task.pool->store(), at.dir);
-  Walk walk(task, Walk::Until::kObject, follow);
-  TRY(walk.run(at));
-  return walk.attr();
+__attribute__((noinline)) Result<void> resolve_into(Task& task, At at, Follow follow, bool allow_empty, inode::Attr& attr) {
+  if (allow_empty && at.path.empty()) return inode::read_into(task.pool->store(), at.dir, attr);
+  Walk walk(task, Walk::Until::kObject, follow, attr);
+  return walk.run(at);
+}
+
+Result<inode::Attr> resolve(Task& task, At at, Follow follow, bool allow_empty) {
+  inode::Attr attr;
+  TRY(resolve_into(task, at, follow, allow_empty, attr));
+  return attr;
 }
 
 // The last component is never a symlink's text here, as no last component is followed: it lies in the path.
 __attribute__((noinline)) Result<NamePlace> find_place(Task& task, At at) {
-  Walk walk(task, Walk::Until::kParent, Follow::kNo);
+  inode::Attr unused;
+  Walk walk(task, Walk::Until::kParent, Follow::kNo, unused);
   TRY(walk.run(at));
   return NamePlace{walk.dir(), walk.last(), walk.must_be_dir(), walk.last_kind()};
 }

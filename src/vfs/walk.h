@@ -63,7 +63,9 @@ class Walk {
   };
   enum class Last : u8 { kName, kDot, kDotDot, kRoot };
 
-  Walk(Task& task, Until until, Follow follow) : task_(task), store_(task.pool->store()), until_(until), follow_(follow) {}
+  // `attr` gets the attributes of what is found (kObject, kCreate).
+  Walk(Task& task, Until until, Follow follow, inode::Attr& attr)
+      : task_(task), store_(task.pool->store()), until_(until), follow_(follow), attr_(attr) {}
   Walk(const Walk&) = delete;
   Walk& operator=(const Walk&) = delete;
 
@@ -97,7 +99,7 @@ class Walk {
   bool at_end() const { return depth_ == 0 && text_.empty(); }
   Result<bool> step();
   Result<void> step_to_object(const dir::Entry& entry);
-  Result<dir::Entry> lookup();
+  Result<void> lookup(dir::Entry& entry);
   bool entry_stands(const dir::Entry& entry);
   Result<void> enter(Ino ino, const dir::Entry& entry);
   Result<void> go_up();
@@ -128,7 +130,7 @@ class Walk {
   std::string_view text_; // of the path still to be walked
   std::string_view name_; // component
   dir::LookupProof proof_;
-  inode::Attr attr_;
+  inode::Attr& attr_;
   char buffer_[256];      // component of a symlink's target
   Frame frames_[kMaxLinksFollowed];
 };

@@ -407,12 +407,13 @@ TEST(Dir, ProofFailsOnceTheEntryChanges) {
   TestPool t(4 << 20);
   Store& store = t.store();
   Ino dir = make_dir(store, t.root);
+  dir::Entry entry;
   dir::LookupProof absent, present;
-  EXPECT_EQ(dir::lookup_proved(store, dir, "x", absent).error(), ENOENT);
+  EXPECT_EQ(dir::lookup_proved(store, dir, "x", absent, entry).error(), ENOENT);
   EXPECT_TRUE(absent.holds(store));
   ASSERT_EQ(add(store, dir, "x", t.root), 0);
   EXPECT_FALSE(absent.holds(store));
-  EXPECT_TRUE(dir::lookup_proved(store, dir, "x", present).ok());
+  EXPECT_TRUE(dir::lookup_proved(store, dir, "x", present, entry).ok());
   EXPECT_TRUE(present.holds(store));
   ASSERT_EQ(take_away(store, dir, "x"), 0);
   EXPECT_FALSE(present.holds(store));
