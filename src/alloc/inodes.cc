@@ -16,14 +16,20 @@ bool holds_inodes(const View& view, BlockNo block) {
   return load_plane(view, line_of_block(block), layout::kPlaneInodesFree).test(bit_of_block(block));
 }
 
-// A free inode of the block, its stripe locked; Ino{0} if none can be had now.
+// A free inode of the block, its stripe locked; Ino{0} if none can be had now. Begins behind the one that this process took
+// last: those before are in use, mostly.
 Ino take_from_block(Tx& tx, BlockNo block) {
   Store& store = tx.store();
-  if (!store.data_block(block) || !holds_inodes(tx.view(), block)) return Ino{0};
-  for (unsigned i = 0; i < layout::kInodesPerBlock; ++i) {
-    Ino ino = layout::make_ino(block, i);
-    if (mode_word(tx.view(), ino) != 0 || !tx.try_lock(shm::inode_key(store.segment, ino))) continue;
-    if (mode_word(tx.view(), ino) == 0 && holds_inodes(tx.view(), block)) return ino;
+  View view = tx.view();
+  if (!store.data_block(block) || !holds_inodes(view, block)) return Ino{0};
+  u64 first = load_relaxed(store.inode_next);
+  for (u64 i = 0; i < layout::kInodesPerBlock; ++i) {
+    unsigned index = static_cast<unsigned>((first + i) % layout::kInodesPerBlock);
+    Ino ino = layout::make_ino(block, index);
+    if (mode_word(view, ino) != 0 || !tx.try_lock(shm::inode_key(store.segment, ino))) continue;
+    if (mode_word(view, ino) != 0 || !holds_inodes(view, block)) continue;
+    store_relaxed(store.inode_next, u64{index + 1});
+    return ino;
   }
   return Ino{0};
 }

@@ -4,13 +4,13 @@
 
 namespace pmemfile::data {
 
-Result<inode::Attr> load_locked(journal::Tx& tx, Ino ino) {
+Result<void> load_locked(journal::Tx& tx, Ino ino, inode::Attr& attr) {
   journal::View view(tx.store()); // nothing is staged yet
-  inode::Attr attr = TRY(inode::load(view, ino));
+  TRY(inode::load_into(view, ino, attr));
   if (attr.size > layout::kMaxFileBytes) return Error(kErrnoCorrupt);
   if (!S_ISREG(attr.mode) && !S_ISLNK(attr.mode)) return Error(EINVAL);
   if ((attr.flags & layout::kFlagTruncating) != 0) return Error(kMustFinish);
-  return attr;
+  return {};
 }
 
 Result<bool> zero_written(journal::Store& store, Ino ino, u64 from, u64 to) {

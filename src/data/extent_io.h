@@ -10,7 +10,12 @@ namespace pmemfile::data {
 
 // Loads the attributes under the lock. kMustFinish when an interrupted truncation has to be finished first;
 // EUCLEAN for what is not a file with contents.
-Result<inode::Attr> load_locked(journal::Tx& tx, Ino ino);
+Result<void> load_locked(journal::Tx& tx, Ino ino, inode::Attr& attr);
+inline Result<inode::Attr> load_locked(journal::Tx& tx, Ino ino) {
+  inode::Attr attr;
+  TRY(load_locked(tx, ino, attr));
+  return attr;
+}
 
 // Zeroes what stands in blocks between the old end of the file and `to`, so that it may become visible; durable
 // after the next fence. True if anything was written.

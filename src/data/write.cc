@@ -64,18 +64,20 @@ bool lies_inside(const Request& request) {
 
 // Copies into written blocks below the size, up to the first that is not there. 0 bytes without a fault: the other
 // way has to be gone.
-Result<Chunk> overwrite(const Request& request) {
-  Chunk chunk{request.offset, 0, false, true, request.from};
+Result<void> overwrite(const Request& request, Chunk& chunk) {
+  chunk.offset = request.offset;
+  chunk.from = request.from;
   journal::Store& store = request.store;
   shm::LockKey key = shm::inode_key(store.segment, request.ino);
   OverwriteHold hold(store, key);
   // Once more: the file may have been cut before the hold was there.
-  if (!hold.granted() || !lies_inside(request)) return chunk;
+  if (!hold.granted() || !lies_inside(request)) return {};
   View view(store);
   MapCursor cursor(view, request.ino);
   u64 end = request.offset + min_of(request.left, kOverwriteBytes);
   u64 position = request.offset;
-  while (position < end && !chunk.fault) {
+  bool fault = false;
+  while (position < end && !fault) {
     u64 first = position / layout::kBlockBytes, inside = position % layout::kBlockBytes;
     MapSpan span = TRY(cursor.span(first, div_up(end, layout::kBlockBytes) - first));
     if (!span.written()) break;
@@ -83,11 +85,13 @@ Result<Chunk> overwrite(const Request& request) {
     u64 bytes = min_of(span.count * layout::kBlockBytes - inside, end - position);
     u64 done = chunk.from.copy_to_pool(store.medium, journal::block_offset(span.block()) + inside, bytes);
     position += done;
-    chunk.fault = done != bytes;
+    fault = done != bytes;
   }
   chunk.bytes = position - request.offset;
-  if (chunk.bytes != 0 || chunk.fault) pmem::fence(store.medium);
-  return chunk;
+  chunk.fault = fault;
+  chunk.contents_only = true;
+  if (chunk.bytes != 0 || fault) pmem::fence(store.medium);
+  return {};
 }
 
 // ---- With a Tx ----------------------------------------------------------------------------------------------
@@ -98,7 +102,7 @@ class ChunkWriter {
   ChunkWriter(journal::Tx& tx, Request& request)
       : tx_(tx), request_(request), view_(request.store), cursor_(view_, request.ino), from_(request.from) {}
 
-  Result<Chunk> run();
+  Result<void> run(Chunk& chunk);
 
  private:
   Result<u64> step();
@@ -127,10 +131,10 @@ class ChunkWriter {
   u32 replaced_count_ = 0;
 };
 
-Result<Chunk> ChunkWriter::run() {
+Result<void> ChunkWriter::run(Chunk& chunk) {
   shm::LockKey key = shm::inode_key(request_.store.segment, request_.ino);
   TRY(tx_.lock(key));
-  attr_ = TRY(load_locked(tx_, request_.ino));
+  TRY(load_locked(tx_, request_.ino, attr_));
   u64 start = start_ = request_.flags.append ? attr_.size : request_.offset;
   if (start >= layout::kMaxFileBytes) return Error(EFBIG);
   u64 blocks = request_.flags.atomic ? kAtomicChunkBlocks : kChunkBlocks;
@@ -159,7 +163,8 @@ Result<Chunk> ChunkWriter::run() {
   }
   if (position_ == start) return Error(fault_ ? from_.errno_of_fault(false) : ENOSPC);
   TRY(commit(edit));
-  return Chunk{start, position_ - start, fault_, contents_only_, from_};
+  chunk = Chunk{start, position_ - start, fault_, contents_only_, from_};
+  return {};
 }
 
 Result<void> ChunkWriter::commit(MapEdit& edit) {
@@ -263,10 +268,10 @@ Result<u64> ChunkWriter::replace(MapEdit& edit, const MapSpan& span, u64 first) 
   return done;
 }
 
-Result<Chunk> write_chunk(Request& request) {
+Result<void> write_chunk(Request& request, Chunk& chunk) {
   for (;;) {
     auto result = run_in_order(request.store, request.ino, journal::Opcode::kWrite,
-                               [&](journal::Tx& tx) -> Result<Chunk> { return ChunkWriter(tx, request).run(); });
+                               [&](journal::Tx& tx) -> Result<void> { return ChunkWriter(tx, request).run(chunk); });
     if (result.error() != kNodesMissed) return result;
   }
 }
@@ -281,17 +286,11 @@ Result<Written> write(journal::Store& store, Ino ino, u64 offset, const IoVec* v
   Written written{0, offset};
   bool touched = false;
   while (request.left != 0) {
-    Chunk chunk{0, 0, false, false, request.from};
+    Chunk chunk;
     int error = 0;
-    if (!flags.append && !flags.atomic && lies_inside(request)) {
-      auto result = overwrite(request);
-      error = result.error();
-      if (result.ok()) chunk = result.value();
-    }
+    if (!flags.append && !flags.atomic && lies_inside(request)) error = overwrite(request, chunk).error();
     if (chunk.bytes == 0 && !chunk.fault && error == 0) {
-      auto result = write_chunk(request);
-      error = result.error();
-      if (result.ok()) chunk = result.value();
+      error = write_chunk(request, chunk).error();
     }
     if (chunk.fault && chunk.bytes == 0) error = chunk.from.errno_of_fault(false);
     if (error != 0 && written.bytes == 0) return Error(error);

@@ -47,8 +47,7 @@ void store_cell(Tx& tx, BlockNo leaf, unsigned cell, u64 key, u64 about, std::st
   for (unsigned i = 0; i < words; ++i) tx.store(name_word_offset(leaf, cell, i), name_word(name, i));
 }
 
-void store_tags(Tx& tx, BlockNo leaf, unsigned cell, unsigned count, u8 first, u8 further) {
-  Tags tags = load_tags(tx.view(), leaf);
+void store_tags(Tx& tx, BlockNo leaf, Tags& tags, unsigned cell, unsigned count, u8 first, u8 further) {
   for (unsigned i = 0; i < count; ++i) tags.set(cell + i, i == 0 ? first : further);
   for (unsigned word = cell / 8; word <= (cell + count - 1) / 8; ++word)
     tx.store(tag_word(leaf, word), tags.words[word]);
@@ -87,19 +86,19 @@ Result<u64> insert_into_new_leaf(Tx& tx, const Place& place, Slot& slot, std::st
 
 } // namespace
 
-Result<Slot> lock_entry(Tx& tx, Ino dir, std::string_view name) {
+Result<void> lock_entry(Tx& tx, Ino dir, std::string_view name, Slot& slot) {
   if (!tx.store().inode_in_range(dir)) return Error(ESTALE);
-  Slot slot;
   slot.dir = dir;
   slot.hash_key = hash_key_of(tx.store(), name);
   slot.leaf = TRY(lock_leaf(tx, dir, slot.hash_key));
-  if (raw(slot.leaf) == 0) return slot;
+  slot.found = false;
+  if (raw(slot.leaf) == 0) return {};
   Hit hit;
   TRY(find_name(tx.view(), slot.leaf, dir, slot.hash_key, name, hit));
   slot.found = hit.found;
   slot.cell = hit.cell;
   slot.entry = hit.entry;
-  return slot;
+  return {};
 }
 
 Result<u64> insert(Tx& tx, Slot& slot, std::string_view name, Ino ino, u8 type) {
@@ -117,7 +116,7 @@ Result<u64> insert(Tx& tx, Slot& slot, std::string_view name, Ino ino, u8 type) 
   if (cell == layout::kLeafCells) return Error(kNeedsRoom);
   u64 key = TRY(free_key(tx.view(), slot.leaf, tags, slot.hash_key));
   store_cell(tx, slot.leaf, cell, key, about, name);
-  store_tags(tx, slot.leaf, cell, cells, layout::tag_of_key(key), layout::kTagContinued);
+  store_tags(tx, slot.leaf, tags, cell, cells, layout::tag_of_key(key), layout::kTagContinued);
   return key;
 }
 
@@ -129,7 +128,7 @@ Result<void> remove(Tx& tx, const Slot& slot) {
   Tags tags = load_tags(view, slot.leaf);
   for (unsigned i = 1; i < cells; ++i)
     if (tags.at(slot.cell + i) != layout::kTagContinued) return Error(kErrnoCorrupt);
-  store_tags(tx, slot.leaf, slot.cell, cells, layout::kTagFree, layout::kTagFree);
+  store_tags(tx, slot.leaf, tags, slot.cell, cells, layout::kTagFree, layout::kTagFree);
   return {};
 }
 

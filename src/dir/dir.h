@@ -46,7 +46,7 @@ struct Slot {
 };
 // ESTALE when the directory has been removed (also if it is still open); ENOTDIR. Whether there is room for a new
 // entry shows only at insert. Where the directory has no leaf yet, its own stripe is held instead of a leaf's.
-Result<Slot> lock_entry(journal::Tx& tx, Ino dir, std::string_view name);
+Result<void> lock_entry(journal::Tx& tx, Ino dir, std::string_view name, Slot& slot);
 // Makes sure that `name` can be inserted; commits of its own. Call it outside of any Tx whenever insert returned
 // kNeedsRoom, then run the operation again; others may take the room first, so that this can repeat. ENOSPC.
 inline constexpr int kNeedsRoom = 1002;

@@ -52,8 +52,6 @@ constexpr unsigned about_name_bytes(u64 about) { return static_cast<unsigned>(ab
 // High bit of each byte of `word` that is zero. Exact: the shorter form that borrows from the byte above would take a
 // freed cell, which still holds its name, for one in use.
 inline u64 high_bits_of_zeros(u64 word) { return ~(((word & ~kHighBits) + ~kHighBits) | word) & kHighBits; }
-// Exact as to whether, in fewer instructions.
-inline bool has_zero_byte(u64 word) { return ((word - kEachByte) & ~word & kHighBits) != 0; }
 // One bit a byte: is it zero?
 inline u64 zero_bytes(u64 word) { return (high_bits_of_zeros(word) >> 7) * 0x0102040810204080 >> 56; }
 

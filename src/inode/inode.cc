@@ -93,6 +93,19 @@ Result<Attr> read(Store& store, Ino ino) {
   return attr;
 }
 
+Result<void> read_links(Store& store, Ino ino, Links& links) {
+  if (!store.inode_in_range(ino)) return Error(kErrnoCorrupt);
+  return journal::read_consistent(store, shm::inode_key(store.segment, ino), [&](const View& view) -> Result<void> {
+    u64 mode = view.load(field(ino, layout::kInodeModeWord)), identity = view.load(field(ino, layout::kInodeIdentity));
+    if (mode == 0) return Error(ESTALE);
+    if ((identity & 0xffff) != layout::kInodeMagic) return Error(kErrnoCorrupt);
+    links.nlink = static_cast<u32>(mode >> 32);
+    links.flags = static_cast<u16>(mode >> 16);
+    links.generation = identity >> 16;
+    return {};
+  });
+}
+
 i64 now_ns() { return coarse_realtime_ns(); }
 
 Result<Ino> create(Tx& tx, const NewInode& what, Ino near) {

@@ -30,6 +30,14 @@ Result<Attr> read(journal::Store& store, Ino ino);
 Result<void> load_into(const journal::View& view, Ino ino, Attr& attr);
 Result<void> read_into(journal::Store& store, Ino ino, Attr& attr);
 
+// Only who it is and whether it has names, for open and close.
+struct Links {
+  u32 nlink = 0;
+  u32 flags = 0; // layout::kFlag*
+  u64 generation = 0;
+};
+Result<void> read_links(journal::Store& store, Ino ino, Links& links);
+
 struct NewInode {
   u32 mode = 0, uid = 0, gid = 0, nlink = 1;
   u64 rdev = 0;

@@ -27,7 +27,7 @@ struct Store {
   u64 record_epoch = 0; // layout::State::record_epoch in force
   // Where this process allocated last: hints, racy by design.
   u64 data_cursor = 0, meta_cursor = 0; // bitmap lines
-  u64 inode_cursor = 0;                 // block of inodes
+  u64 inode_cursor = 0, inode_next = 0; // block of inodes, index to begin at
 
   SipKey hash_key() const { return SipKey{geometry.hash_key[0], geometry.hash_key[1]}; }
   // May `block` be the target of a pointer read from the pool?

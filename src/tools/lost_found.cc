@@ -18,7 +18,8 @@ Result<void> name_one(journal::Store& store, Ino found, Ino lost) {
     TRY(tx.lock(shm::inode_key(store.segment, lost)));
     inode::Attr attr = TRY(inode::load(tx.view(), lost));
     inode::Attr parent = TRY(inode::load(tx.view(), found));
-    dir::Slot slot = TRY(dir::lock_entry(tx, found, name));
+    dir::Slot slot;
+    TRY(dir::lock_entry(tx, found, name, slot));
     if (slot.found) return Error(EEXIST);
     u64 key = TRY(dir::insert(tx, slot, name, lost, static_cast<u8>(attr.mode >> 12)));
     attr.flags = 0;

@@ -63,11 +63,12 @@ Result<void> stage_subdirectory(Tx& tx, Ino parent) {
   return {};
 }
 
-// Returns what was made as it is at the commit: afterwards somebody else may remove it and use its inode again.
-Result<inode::Attr> stage_newcomer(Tx& tx, Task& task, const Node& dir, std::string_view name, const Newcomer& what) {
+// `made` is what was made as it is at the commit: afterwards somebody else may remove it and use its inode again.
+Result<void> stage_newcomer(Tx& tx, Task& task, const Node& dir, std::string_view name, const Newcomer& what, inode::Attr& made) {
   bool directory = is_dir(what.mode);
   if (directory) TRY(tx.lock(shm::inode_key(tx.store().segment, dir.ino)));
-  dir::Slot slot = TRY(dir::lock_entry(tx, dir.ino, name));
+  dir::Slot slot;
+  TRY(dir::lock_entry(tx, dir.ino, name, slot));
   if (slot.found) return Error(EEXIST);
   inode::NewInode fields;
   fields.mode = mode_in(task, dir, what.mode, fields.gid);
@@ -82,28 +83,26 @@ Result<inode::Attr> stage_newcomer(Tx& tx, Task& task, const Node& dir, std::str
     TRY(stage_subdirectory(tx, dir.ino));
   }
   if (!what.target.empty()) TRY(stage_target(tx, ino, what.target));
-  inode::Attr made = TRY(inode::load(tx.view(), ino));
-  TRY(tx.commit());
-  return made;
+  TRY(inode::load_into(tx.view(), ino, made));
+  return tx.commit();
 }
 
 Opcode opcode_of(u32 mode) {
   return is_dir(mode) ? Opcode::kMkdir : is_link(mode) ? Opcode::kSymlink : Opcode::kCreate;
 }
 
-Result<inode::Attr> make_entry(Task& task, const Node& dir, std::string_view name, const Newcomer& what) {
+Result<void> make_entry(Task& task, const Node& dir, std::string_view name, const Newcomer& what, inode::Attr& made) {
   Store& store = task.pool->store();
   auto make_room = [&](int error) {
     return error == dir::kNeedsRoom ? dir::make_room(store, dir.ino, name) : nothing_to_prepare(error);
   };
-  inode::Attr made = TRY(run_change(store, opcode_of(what.mode), make_room, [&](Tx& tx) -> Result<inode::Attr> {
-    return stage_newcomer(tx, task, dir, name, what);
-  }));
+  TRY(run_change(store, opcode_of(what.mode), make_room,
+                 [&](Tx& tx) -> Result<void> { return stage_newcomer(tx, task, dir, name, what, made); }));
   if (!is_dir(what.mode)) {
     i64 now = inode::now_ns();
     inode::touch(store, dir.ino, now, now, 0);
   }
-  return made;
+  return {};
 }
 
 // Why a name cannot be made, in the kernel's order: that it exists comes before all else.
@@ -132,19 +131,19 @@ Result<NamePlace> place_of_new_name(Task& task, At at, bool directory, bool chec
 
 Result<void> make_at(Task& task, At at, const Newcomer& what) {
   NamePlace place = TRY(place_of_new_name(task, at, is_dir(what.mode)));
-  TRY(make_entry(task, place.dir, place.name, what));
-  return {};
+  inode::Attr made;
+  return make_entry(task, place.dir, place.name, what, made);
 }
 
 } // namespace
 
-Result<inode::Attr> create_file(Task& task, Ino dir, std::string_view name, u32 mode) {
+Result<void> create_file(Task& task, Ino dir, std::string_view name, u32 mode, inode::Attr& made) {
   Store& store = task.pool->store();
   Node parent = TRY(read_node(store, dir));
   if (parent.nlink == 0) return Error(ENOENT);
   if (!store.medium.writable) return Error(refusal(store, dir, name, EROFS));
   if (!may_change_names(task, parent)) return Error(refusal(store, dir, name, EACCES));
-  return make_entry(task, parent, name, Newcomer{kTypeRegular | (mode & kPermissionBits)});
+  return make_entry(task, parent, name, Newcomer{kTypeRegular | (mode & kPermissionBits)}, made);
 }
 
 Result<Ino> create_unnamed(Task& task, Ino dir, u32 mode, bool linkable) {
@@ -185,8 +184,8 @@ Result<void> mknod_at(Task& task, At at, u32 mode, u64 rdev) {
   bool whiteout = type == kTypeChar && rdev == 0; // anybody may make one, as on Linux
   if (device && !whiteout && (task.credentials->capabilities & kCapMknod) == 0)
     return Error(refusal(task.pool->store(), place.dir.ino, place.name, EPERM));
-  TRY(make_entry(task, place.dir, place.name, Newcomer{type | (mode & kPermissionBits), device ? rdev : 0}));
-  return {};
+  inode::Attr made;
+  return make_entry(task, place.dir, place.name, Newcomer{type | (mode & kPermissionBits), device ? rdev : 0}, made);
 }
 
 Result<void> symlink_at(Task& task, std::string_view target, At at) {
@@ -211,7 +210,8 @@ Result<void> stage_link(Tx& tx, Ino ino, u64 identity, const Node& dir, std::str
   Result<inode::Attr> loaded = inode::load(tx.view(), ino);
   if (loaded.error() == ESTALE || (loaded.ok() && identity_of(loaded.value()) != identity)) return Error(ENOENT);
   inode::Attr attr = TRY(std::move(loaded));
-  dir::Slot slot = TRY(dir::lock_entry(tx, dir.ino, name));
+  dir::Slot slot;
+  TRY(dir::lock_entry(tx, dir.ino, name, slot));
   if (slot.found) return Error(EEXIST);
   if (attr.nlink == 0 && (attr.flags & (layout::kFlagUnnamed | layout::kFlagFreeing)) != layout::kFlagUnnamed) return Error(ENOENT);
   if (attr.nlink == kMaxLinks) return Error(EMLINK);
@@ -257,14 +257,16 @@ bool others_link_in_sticky_dir(const Task& task, const Node& dir, const inode::A
 
 } // namespace
 
-Result<OpenTarget> resolve_for_open(Task& task, At at, int flags, u32 mode) {
+Result<bool> resolve_for_open(Task& task, At at, int flags, u32 mode, inode::Attr& attr) {
   bool create = (flags & O_CREAT) != 0 && (flags & O_PATH) == 0;
   if (create && (flags & O_DIRECTORY) != 0) return Error(EINVAL);
-  if (at.path.empty() && !create) return OpenTarget{TRY(inode::read(task.pool->store(), at.dir)), false};
+  if (at.path.empty() && !create) {
+    TRY(inode::read_into(task.pool->store(), at.dir, attr));
+    return false;
+  }
   bool exclusive = create && (flags & O_EXCL) != 0;
   Follow follow = (flags & O_NOFOLLOW) != 0 || exclusive ? Follow::kNo : Follow::kYes;
   for (unsigned i = 0; i < kMaxRestarts; ++i) {
-    inode::Attr attr;
     Walk walk(task, create ? Walk::Until::kCreate : Walk::Until::kObject, follow, attr);
     TRY(walk.run(at));
     if (walk.found()) {
@@ -273,12 +275,13 @@ Result<OpenTarget> resolve_for_open(Task& task, At at, int flags, u32 mode) {
       if (is_link(walk.attr().mode) && (flags & O_PATH) == 0)
         return Error(create && others_link_in_sticky_dir(task, walk.dir(), walk.attr()) ? EACCES : ELOOP);
       if (create && is_dir(walk.attr().mode)) return Error(EISDIR);
-      return OpenTarget{walk.attr(), false};
+      return false;
     }
-    Result<inode::Attr> made = create_file(task, walk.dir().ino, walk.last(), mode);
+    Result<void> made = create_file(task, walk.dir().ino, walk.last(), mode, attr);
     if (made.error() == EEXIST && !exclusive) continue; // somebody was faster: open what he made
     if (made.error() == ESTALE) return Error(ENOENT);
-    return OpenTarget{TRY(std::move(made)), true};
+    TRY(made);
+    return true;
   }
   return Error(kErrnoCorrupt);
 }

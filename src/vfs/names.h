@@ -8,20 +8,16 @@
 
 namespace pmemfile::vfs {
 
-// Where open(2) ends up: the inode, after O_CREAT made it if it was not there.
-struct OpenTarget {
-  inode::Attr attr;
-  bool created = false; // then open checks no permission of the file itself
-};
 // Resolves `at` as open(2) does: follows a final symlink unless O_NOFOLLOW (ELOOP; with O_PATH: the symlink itself), makes a
 // missing regular file with `mode & ~umask` for O_CREAT (also behind a dangling symlink), EEXIST for O_EXCL, ENOTDIR
 // for O_DIRECTORY, EISDIR for O_CREAT on a directory or a trailing slash. `mode`: permissions only. Neither permission
-// of the file found nor write access to a directory is checked; O_TRUNC, O_TMPFILE are the caller's.
-Result<OpenTarget> resolve_for_open(Task& task, At at, int flags, u32 mode);
+// of the file found nor write access to a directory is checked; O_TRUNC, O_TMPFILE are the caller's. `attr`: of the inode;
+// true if O_CREAT made it: then open checks no permission of the file itself.
+Result<bool> resolve_for_open(Task& task, At at, int flags, u32 mode, inode::Attr& attr);
 
 // One component: makes the regular file `name` in `dir` (permission to write is checked) with `mode & ~umask`. EEXIST if the
 // name is there. The attributes are those at the commit: compare the generation before the inode is used again.
-Result<inode::Attr> create_file(Task& task, Ino dir, std::string_view name, u32 mode);
+Result<void> create_file(Task& task, Ino dir, std::string_view name, u32 mode, inode::Attr& made);
 
 // O_TMPFILE: a regular file without a name, link count 0, in an orphan list from the start, that link_at may give a name
 // later (`linkable`: not O_EXCL). Permission to write and search `dir` is checked. The caller takes the reference that

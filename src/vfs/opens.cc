@@ -38,7 +38,8 @@ Result<u64> claim_entry(VTx& tx, Entry* entries, u64 Entry::*word, u64 count, u6
 
 // Is it still the inode that the walk found? open_key is held, and who removes the last name holds it, too.
 Result<void> check_still_there(Pool& pool, const inode::Attr& attr, const Vnode* vnode) {
-  inode::Attr now = TRY(inode::read(pool.store(), attr.ino));
+  inode::Links now;
+  TRY(inode::read_links(pool.store(), attr.ino, now));
   if (now.generation != attr.generation || (now.flags & (layout::kFlagDead | layout::kFlagFreeing)) != 0) return Error(ESTALE);
   // One that never had a link (O_TMPFILE) gets its first user here.
   if (now.nlink == 0 && vnode == nullptr && attr.nlink != 0) return Error(ESTALE);
@@ -82,8 +83,8 @@ void unchain_vnode(shm::Segment& v, VTx& tx, Vnode& vnode) {
 // The last user of an inode goes: has it no links either?
 bool to_be_freed(Pool& pool, const Vnode& vnode) {
   if (!pool.store().medium.writable) return false;
-  auto attr = inode::read(pool.store(), Ino{vnode.ino});
-  return attr.ok() && attr.value().nlink == 0 && attr.value().generation == vnode.generation;
+  inode::Links now;
+  return inode::read_links(pool.store(), Ino{vnode.ino}, now).ok() && now.nlink == 0 && now.generation == vnode.generation;
 }
 
 // Notes in the same operation that the inode is to be freed. Null: no room to note it; should this process die before it has
@@ -269,16 +270,17 @@ Result<OpenResult> open_at(Task& task, At at, int flags, u32 mode, u32 handle) {
   if ((flags & O_PATH) != 0) flags &= kPathFlags;
   if ((flags & O_TMPFILE) == O_TMPFILE) return open_unnamed(task, at, flags, mode & kPermissionBits, handle);
   for (unsigned round = 0; round < kMaxOpenRounds; ++round) {
-    OpenTarget target;
+    inode::Attr attr;
+    bool created = false;
     if (PMEMFILE_UNLIKELY(at.path.empty())) {
       // The inode itself: /proc/self/fd/N and the like. It may have lost its name meanwhile.
-      target.attr = TRY(inode::read(pool.store(), at.dir));
-      if (target.attr.nlink == 0 && !has_users(pool, at.dir)) return Error(ESTALE);
-      if ((flags & O_DIRECTORY) != 0 && !is_dir(target.attr.mode)) return Error(ENOTDIR);
+      TRY(inode::read_into(pool.store(), at.dir, attr));
+      if (attr.nlink == 0 && !has_users(pool, at.dir)) return Error(ESTALE);
+      if ((flags & O_DIRECTORY) != 0 && !is_dir(attr.mode)) return Error(ENOTDIR);
     } else {
-      target = TRY(resolve_for_open(task, at, flags, mode & kPermissionBits));
+      created = TRY(resolve_for_open(task, at, flags, mode & kPermissionBits, attr));
     }
-    auto opened = with_room(pool, [&] { return open_found(task, target.attr, flags, target.created, handle); });
+    auto opened = with_room(pool, [&] { return open_found(task, attr, flags, created, handle); });
     if (PMEMFILE_LIKELY(opened.error() != ESTALE)) return opened;
     if (at.path.empty()) return opened;
   }

@@ -31,21 +31,20 @@ struct Victim {
   inode::Attr attr;
 };
 
-Result<Victim> lock_victim(Tx& tx, Task& task, const Node& dir, std::string_view name, bool directory) {
+Result<void> lock_victim(Tx& tx, Task& task, const Node& dir, std::string_view name, bool directory, Victim& victim) {
   Store& store = tx.store();
   dir::Entry entry = TRY(dir::lookup(store, dir.ino, name));
   if (!store.inode_in_range(entry.ino)) return Error(kErrnoCorrupt);
   TRY(tx.lock(shm::inode_key(store.segment, entry.ino)));
-  Victim victim;
-  victim.slot = TRY(dir::lock_entry(tx, dir.ino, name));
+  TRY(dir::lock_entry(tx, dir.ino, name, victim.slot));
   if (!victim.slot.found) return Error(ENOENT);
   if (victim.slot.entry.ino != entry.ino) return Error(kChanged);
-  Result<inode::Attr> loaded = inode::load(tx.view(), entry.ino);
-  victim.attr = TRY(loaded.error() == ESTALE ? Result<inode::Attr>(Error(kErrnoCorrupt)) : std::move(loaded));
+  Result<void> loaded = inode::load_into(tx.view(), entry.ino, victim.attr);
+  if (!loaded.ok()) return Error(loaded.error() == ESTALE ? kErrnoCorrupt : loaded.error());
   if (sticky_forbids(task, dir, victim.attr)) return Error(EPERM);
   if (is_dir(victim.attr.mode) != directory) return Error(directory ? ENOTDIR : EISDIR);
   if (victim.attr.nlink == 0) return Error(kErrnoCorrupt);
-  return victim;
+  return {};
 }
 
 struct Removed {
@@ -54,7 +53,8 @@ struct Removed {
 };
 
 Result<Removed> stage_unlink(Tx& tx, Task& task, const Node& dir, std::string_view name) {
-  Victim victim = TRY(lock_victim(tx, task, dir, name, false));
+  Victim victim;
+  TRY(lock_victim(tx, task, dir, name, false, victim));
   Removed removed{victim.attr.ino};
   TRY(dir::remove(tx, victim.slot));
   inode::Attr& attr = victim.attr;
@@ -73,7 +73,8 @@ Result<Removed> stage_unlink(Tx& tx, Task& task, const Node& dir, std::string_vi
 Result<Removed> stage_rmdir(Tx& tx, Task& task, const Node& dir, std::string_view name) {
   Store& store = tx.store();
   TRY(tx.lock(shm::inode_key(store.segment, dir.ino)));
-  Victim victim = TRY(lock_victim(tx, task, dir, name, true));
+  Victim victim;
+  TRY(lock_victim(tx, task, dir, name, true, victim));
   inode::Attr& attr = victim.attr;
   if (attr.ino == dir.ino) return Error(kErrnoCorrupt);
   TRY(dir::lock_empty(tx, attr.ino));

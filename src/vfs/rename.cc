@@ -130,8 +130,8 @@ struct Slots {
 };
 Result<Slots> lock_names(Tx& tx, const Rename& op, const Found& found) {
   Slots slots;
-  slots.from = TRY(dir::lock_entry(tx, op.from.dir.ino, op.from.name));
-  slots.to = TRY(dir::lock_entry(tx, op.to.dir.ino, op.to.name));
+  TRY(dir::lock_entry(tx, op.from.dir.ino, op.from.name, slots.from));
+  TRY(dir::lock_entry(tx, op.to.dir.ino, op.to.name, slots.to));
   if (!slots.from.found || !same_entry(slots.from.entry, found.from)) return Error(kChanged);
   if (slots.to.found != found.replaces || (found.replaces && !same_entry(slots.to.entry, found.to))) return Error(kChanged);
   return slots;

@@ -242,7 +242,8 @@ TEST(Dir, NamesOfOneHashGetKeysOfTheirOwn) {
   // 56 equal bits cannot be searched for: the hash is forged where insert takes it from.
   auto add_forged = [&](const std::string& name) {
     return journal::run_tx(store, Opcode::kCreate, [&](Tx& tx) -> Result<u64> {
-      dir::Slot slot = TRY(dir::lock_entry(tx, dir, "same"));
+      dir::Slot slot;
+      TRY(dir::lock_entry(tx, dir, "same", slot));
       u64 key = TRY(dir::insert(tx, slot, name, t.root, 8));
       TRY(tx.commit());
       return key;
@@ -365,8 +366,10 @@ TEST(Dir, RenameInOneLeafMayReuseTheCellsOfTheOldName) {
   for (unsigned i = 0; i < layout::kLeafCells; ++i) ASSERT_EQ(add(store, dir, std::to_string(i), t.root), 0);
   ASSERT_EQ(shape_of(store, dir).leaves, 1u);
   auto renamed = journal::run_tx(store, Opcode::kRename, [&](Tx& tx) -> Result<void> {
-    dir::Slot from = TRY(dir::lock_entry(tx, dir, "7"));
-    dir::Slot to = TRY(dir::lock_entry(tx, dir, "new"));
+    dir::Slot from;
+    TRY(dir::lock_entry(tx, dir, "7", from));
+    dir::Slot to;
+    TRY(dir::lock_entry(tx, dir, "new", to));
     TRY(dir::remove(tx, from));
     TRY(dir::insert(tx, to, "new", from.entry.ino, from.entry.type));
     return tx.commit();
@@ -443,7 +446,8 @@ TEST(Dir, DamagedTriesAreErrors) {
     unsigned count = 0;
     (void)dir::list(store, dir, 0, [](void* c, const dir::Listed& e) { return ++*static_cast<unsigned*>(c) < 5000 && e.name.size() < 256; }, &count).ok();
     auto locked = journal::run_tx(store, Opcode::kNone, [&](Tx& tx) -> Result<void> {
-      dir::Slot slot = TRY(dir::lock_entry(tx, dir, name));
+      dir::Slot slot;
+      TRY(dir::lock_entry(tx, dir, name, slot));
       if (slot.found) return dir::remove(tx, slot);
       TRY(dir::insert(tx, slot, name, t.root, 8));
       return {};

@@ -91,7 +91,8 @@ inline Ino make_dir(Store& store, Ino near) {
 inline int add(Store& store, Ino dir, std::string_view name, Ino ino, u8 type = 8, u64* key_out = nullptr) {
   for (;;) {
     auto result = journal::run_tx(store, Opcode::kCreate, [&](Tx& tx) -> Result<u64> {
-      dir::Slot slot = TRY(dir::lock_entry(tx, dir, name));
+      dir::Slot slot;
+      TRY(dir::lock_entry(tx, dir, name, slot));
       if (slot.found) return Error(EEXIST);
       u64 key = TRY(dir::insert(tx, slot, name, ino, type));
       TRY(tx.commit());
@@ -106,7 +107,8 @@ inline int add(Store& store, Ino dir, std::string_view name, Ino ino, u8 type = 
 
 inline int take_away(Store& store, Ino dir, std::string_view name) {
   return journal::run_tx(store, Opcode::kUnlink, [&](Tx& tx) -> Result<void> {
-           dir::Slot slot = TRY(dir::lock_entry(tx, dir, name));
+           dir::Slot slot;
+           TRY(dir::lock_entry(tx, dir, name, slot));
            if (!slot.found) return Error(ENOENT);
            TRY(dir::remove(tx, slot));
            return tx.commit();
@@ -115,7 +117,8 @@ inline int take_away(Store& store, Ino dir, std::string_view name) {
 
 inline int point_elsewhere(Store& store, Ino dir, std::string_view name, Ino ino, u8 type) {
   return journal::run_tx(store, Opcode::kRename, [&](Tx& tx) -> Result<void> {
-           dir::Slot slot = TRY(dir::lock_entry(tx, dir, name));
+           dir::Slot slot;
+           TRY(dir::lock_entry(tx, dir, name, slot));
            if (!slot.found) return Error(ENOENT);
            TRY(dir::replace(tx, slot, ino, type));
            return tx.commit();
