@@ -8,6 +8,7 @@
 #include "preload/handlers.h"
 #include "preload/inflight.h"
 #include "preload/maps.h"
+#include "preload/signals.h"
 #include "vfs/repair.h"
 
 namespace pmemfile::preload {
@@ -21,6 +22,7 @@ struct ChildRun {
   vfs::Pool::ChildTicket tickets[kMaxMounts];
   char* exec_room; // what the child's exec left mapped in our memory
   u64 exec_room_bytes;
+  ThreadWords words; // of the parent, whose thread-local storage a child in our memory uses
   Process process; // of a child that runs in our memory
 };
 
@@ -91,6 +93,7 @@ long begin_run(Call& call, intercept::CloneKind kind) {
     run->tickets[i] = ticket.value();
     if (ticket.value().token_fd >= 0) hide_descriptor(process, ticket.value().token_fd);
   }
+  run->words = t_thread;
   if (kind != intercept::CloneKind::Fork) {
     long error = copy_process(run, process);
     if (error != 0) {
@@ -113,6 +116,15 @@ struct EventCall {
   long result;
 };
 
+// The child may have changed its mask and its alternate stack.
+void restore_words(const ThreadWords& before) {
+  t_thread.process = before.process;
+  t_thread.altstack_base = before.altstack_base;
+  t_thread.altstack_bytes = before.altstack_bytes;
+  t_thread.blocked_faults = before.blocked_faults;
+  t_thread.suspended_at = 0;
+}
+
 long parent_event(void* argument) {
   auto* event = static_cast<EventCall*>(argument);
   ThreadBlock& block = *t_thread.block;
@@ -121,8 +133,7 @@ long parent_event(void* argument) {
     ChildRun* run = block.children;
     bool mine = run->stack_pointer == event->frame->rsp();
     block.children = run->outer;
-    if (run->kind != intercept::CloneKind::Fork && mine) t_thread.process = nullptr;
-    if (run->outer != nullptr && mine && run->outer->kind != intercept::CloneKind::Fork) t_thread.process = &run->outer->process;
+    if (run->kind != intercept::CloneKind::Fork && mine) restore_words(run->words);
     end_run(run, mine && event->result > 0);
     if (mine) break;
   }
@@ -153,7 +164,6 @@ long child_event(void* argument) {
   }
   unlock_process(process);
   block.children = nullptr;
-  block.pending_count = 0;
   free_run(run);
   return 0;
 }
@@ -164,6 +174,7 @@ void run_event(long (*event)(void*), EventCall& call) {
   t_thread.in_call = 1;
   pmemfile_preload_on_stack(event, &call, block->stack + sizeof block->stack);
   t_thread.in_call = 0;
+  if (block->pending_count != 0) raise_pending(*block, -1, 0);
 }
 
 void on_parent(intercept::Frame& frame, intercept::CloneKind kind, u64, long result) {

@@ -14,6 +14,7 @@
 #include "preload/names_of.h"
 #include "preload/paths.h"
 #include "preload/report.h"
+#include "preload/signals.h"
 
 namespace pmemfile::preload {
 namespace {
@@ -301,10 +302,15 @@ void undo(Call& call, const ExecRoom& room) {
   }
 }
 
-// The last call of this image. Returns only if it failed.
-long execute(const Target& target, int program, const char** argv, u64 envp) {
-  if (program >= 0) return raw_syscall(SYS_execveat, program, as_arg(""), as_arg(argv), static_cast<long>(envp), AT_EMPTY_PATH);
-  return raw_syscall(SYS_execveat, target.kernel_dirfd, as_arg(target.kernel_path), as_arg(argv), static_cast<long>(envp), target.flags);
+// The last call of this image. Returns only if it failed: with EINTR if a signal waits for the end of this call, which the
+// next image would never get; the call is made again behind the signal's handler.
+long execute(Call& call, const Target& target, int program, const char** argv, u64 envp) {
+  signals_before_exec(call.process);
+  long error = program >= 0
+                   ? wait_in_kernel(SYS_execveat, program, as_arg(""), as_arg(argv), static_cast<long>(envp), AT_EMPTY_PATH)
+                   : wait_in_kernel(SYS_execveat, target.kernel_dirfd, as_arg(target.kernel_path), as_arg(argv), static_cast<long>(envp), target.flags);
+  signals_after_failed_exec(call.process);
+  return error;
 }
 
 long run_target(Call& call, ExecRoom& room, Target& target, const char* script, const char* path, u64 user_envp, long variables) {
@@ -327,7 +333,7 @@ long run_target(Call& call, ExecRoom& room, Target& target, const char* script, 
     // It is not continued: its descriptors of pools end here, and nothing of ours is handed on (foundations C1, H8).
     settle_cloexec(call.process);
     if (target.why_not_served != nullptr) report_left_behind(call.process, shown, target.why_not_served);
-    error = execute(target, program, room.argv, user_envp);
+    error = execute(call, target, program, room.argv, user_envp);
   } else {
     if (target.ours) put_item(state, kItemExecName, std::string_view(shown, strlen(shown)));
     put_names(call.process, state);
@@ -335,7 +341,7 @@ long run_target(Call& call, ExecRoom& room, Target& target, const char* script, 
     error = build_environment(call, room, user_envp, variables, state, libraries.dir_view());
     if (error == 0) {
       settle_cloexec(call.process);
-      error = execute(target, program, room.argv, reinterpret_cast<u64>(room.envp));
+      error = execute(call, target, program, room.argv, reinterpret_cast<u64>(room.envp));
     }
   }
   libraries.remove();

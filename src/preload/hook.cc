@@ -25,7 +25,7 @@ namespace {
 ThreadBlock g_first_block;
 bool g_first_block_taken;
 
-enum Filter : u8 { Pass, Fd0, Fd3, Fd01, Fd02, Makes, Close, Maps, Mmap, Clone, Dents, Always };
+enum Filter : u8 { Pass, Fd0, Fd3, Fd01, Fd02, Makes, Close, Maps, Mmap, Clone, Dents, Mask, Mask0, Mask4, Always };
 
 constexpr struct Filters {
   u8 of[kCalls] = {};
@@ -74,6 +74,14 @@ bool concerns_us(const intercept::Frame& frame, Process& process, u8 filter) {
       return load_relaxed(g_mapping_count) != 0;
     case Mmap:
       return fd_word(process, frame.r8 & 0xffffffff) != 0 || ((frame.r10 & MAP_FIXED) != 0 && load_relaxed(g_mapping_count) != 0);
+    case Mask:
+      return mask_concerns_us(frame.rsi);
+    case Mask0:
+      note_waiting_mask(frame, frame.rdi);
+      return false;
+    case Mask4:
+      note_waiting_mask(frame, frame.r8);
+      return fd_word(process, frame.rdi & 0xffffffff) != 0;
     default:
       return true;
   }
@@ -166,7 +174,7 @@ vfs::Task make_task(Call& call, u32 mount) {
   task.root = Ino{task.pool->store().geometry.root_ino[0]};
   task.mount_point = g_mounts[mount].point;
   task.escape = call.block.escape;
-  task.interrupted = &call.block.interrupted;
+  task.interrupted = &call.block.pending_count;
   return task;
 }
 

@@ -168,7 +168,6 @@ long h_getdents(Call& call) {
 long h_flock(Call& call) {
   u64 word = call.file(0);
   if (!is_file(word)) return -EBADF;
-  call.block.interrupted = 0;
   vfs::Task task = make_task(call, mount_of(word));
   return to_long(vfs::flock_file(task, description_of(word), call.fd(1)));
 }
@@ -176,7 +175,6 @@ long h_flock(Call& call) {
 long record_lock(Call& call, u64 word, int command) {
   struct flock lock;
   if (pmem::copy_guarded(&lock, call.pointer<void>(2), sizeof lock) != 0) return -EFAULT;
-  call.block.interrupted = 0;
   vfs::Task task = make_task(call, mount_of(word));
   Result<void> done = vfs::record_lock(task, description_of(word), command, &lock);
   if (!done.ok()) return -done.error();

@@ -37,7 +37,7 @@ Result<u64> open_fifo(Call& call, vfs::Task& task, const Place& place, int flags
   long made = raw_syscall(SYS_mknod, as_arg(name.c_str()), S_IFIFO | 0600, 0);
   if (made == 0) raw_syscall(SYS_chmod, as_arg(name.c_str()), 0666); // who may open it is decided here
   empty_stash(call.process);
-  long fd = pmemfile_preload_wait(SYS_openat, AT_FDCWD, as_arg(name.c_str()), flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_NOFOLLOW), 0, 0, 0);
+  long fd = wait_in_kernel(SYS_openat, AT_FDCWD, as_arg(name.c_str()), flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_NOFOLLOW), 0, 0, 0);
   if (fd < 0) return Error(static_cast<int>(-fd));
   return static_cast<u64>(fd);
 }
@@ -82,7 +82,7 @@ long open_kernel_path(Call& call, int dirfd, const char* path, int flags, u64 mo
   if ((flags & O_PATH) != 0) how.flags = static_cast<u64>(flags & (O_PATH | O_DIRECTORY | O_CLOEXEC));
   how.mode = makes ? mode & 07777 : 0;
   how.resolve = RESOLVE_NO_SYMLINKS;
-  long fd = pmemfile_preload_wait(SYS_openat2, dirfd, as_arg(path), as_arg(&how), sizeof how, 0, 0);
+  long fd = wait_in_kernel(SYS_openat2, dirfd, as_arg(path), as_arg(&how), sizeof how, 0, 0);
   if (fd == -EINVAL || fd == -ENOSYS || fd == -EPERM) // an old kernel, a filter: as it stands
     return place.known && changes ? -ELOOP : kPassOn;
   return fd;

@@ -338,7 +338,7 @@ long kernel_call_with_path(Call& call, unsigned path_index, const char* path) {
   long args[6];
   for (unsigned i = 0; i < 6; ++i) args[i] = static_cast<long>(call.arg(i));
   args[path_index] = as_arg(path);
-  return pmemfile_preload_wait(call.nr, args[0], args[1], args[2], args[3], args[4], args[5]);
+  return wait_in_kernel(call.nr, args[0], args[1], args[2], args[3], args[4], args[5]);
 }
 
 long locate(Call& call, int dirfd, const char* path, unsigned options, unsigned room, Place& place) {

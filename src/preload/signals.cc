@@ -8,7 +8,7 @@
 
 extern "C" {
 extern const char pmemfile_preload_guard_begin[], pmemfile_preload_guard_end[], pmemfile_preload_guard_fault[];
-extern const char pmemfile_preload_wait_call[], pmemfile_preload_wait_return[];
+extern const char pmemfile_preload_wait_call[], pmemfile_preload_wait_interrupted[];
 extern const char pmemfile_preload_restore[];
 }
 
@@ -17,6 +17,14 @@ namespace {
 
 constexpr u64 kRestorer = 0x04000000; // SA_RESTORER
 constexpr u64 kNoHandler = 1;         // SIG_DFL 0, SIG_IGN 1
+
+constexpr u64 bit(int signal) { return u64{1} << (signal - 1); }
+constexpr u64 kFaults = bit(SIGSEGV) | bit(SIGBUS);
+constexpr u64 kNeverBlocked = bit(SIGKILL) | bit(SIGSTOP);
+// The mask of a thread that holds signals back.
+constexpr u64 kHeldBack = ~(kFaults | kNeverBlocked);
+// SA_... that the kernel keeps; it clears others.
+constexpr u64 kKnownFlags = SA_NOCLDSTOP | SA_NOCLDWAIT | SA_SIGINFO | SA_ONSTACK | SA_RESTART | SA_NODEFER | u64{SA_RESETHAND} | kRestorer | 0x800;
 
 bool is_fault(int signal) { return signal == SIGSEGV || signal == SIGBUS; }
 
@@ -34,44 +42,65 @@ void call_program(int signal, const KernelAction& action, void* info, void* cont
   reinterpret_cast<void (*)(int, void*, void*)>(action.handler)(signal, info, context);
 }
 
+long change_mask(int how, u64 set) { return raw_syscall(SYS_rt_sigprocmask, how, as_arg(&set), 0, 8); }
+
 // Notes a signal that came inside a served call.
 void defer(int signal, siginfo_t* info, ucontext_t& context, const KernelAction& action) {
   ThreadBlock& block = *t_thread.block;
-  if (block.pending_count == 0) {
-    block.saved_mask = signal_mask(context);
-    block.pending_restart = true;
-  }
+  u64& mask = signal_mask(context);
+  // Frames of several signals may lie on each other: the last to come here is the outermost, whose mask counts. Only faults
+  // come when the mask is ours already.
+  if (block.pending_count == 0 || mask != kHeldBack) block.saved_mask = mask;
+  if (block.pending_count == 0) block.pending_restart = true;
   if (block.pending_count < kMaxPending) {
-    PendingSignal& pending = block.pending[block.pending_count++];
+    PendingSignal& pending = block.pending[block.pending_count];
     pending.signal = signal;
     memcpy(pending.info, info, sizeof pending.info);
+    compiler_fence();
+    store_release(block.pending_count, block.pending_count + 1);
   }
   if ((action.flags & SA_RESTART) == 0) block.pending_restart = false;
   // From here to the end of the call nothing more comes.
-  signal_mask(context) = ~u64{0};
-  store_release(block.interrupted, 1u);
+  mask = kHeldBack;
   // A wait that the kernel was about to restart, or that was about to begin, ends instead.
-  if (instruction(context) == reinterpret_cast<u64>(pmemfile_preload_wait_call)) {
-    set_instruction(context, pmemfile_preload_wait_return);
-    context.uc_mcontext.gregs[REG_RAX] = -EINTR;
-  }
+  u64 at = instruction(context);
+  if (at >= reinterpret_cast<u64>(&pmemfile_preload_wait) && at <= reinterpret_cast<u64>(pmemfile_preload_wait_call))
+    set_instruction(context, pmemfile_preload_wait_interrupted);
 }
 
-void deliver(int signal, siginfo_t* info, void* context) {
-  SignalAction& entry = current_process().actions[signal];
-  KernelAction action = entry.action;
+bool is_suspended(const ucontext_t& context) {
+  return t_thread.suspended_at != 0 && t_thread.suspended_at == static_cast<u64>(context.uc_mcontext.gregs[REG_RSP]);
+}
+
+// Calls the handler of the program, which sees and sets the mask that it believes in.
+void deliver(int signal, siginfo_t* info, ucontext_t& context) {
+  KernelAction& entry = current_process().actions[signal].action;
+  KernelAction action = entry;
   if (action.handler <= kNoHandler) return;
   if ((action.flags & SA_RESETHAND) != 0) {
-    KernelAction fresh{};
-    entry.action = fresh;
-    if (!is_fault(signal)) set_kernel_action(signal, fresh, nullptr);
+    entry.handler = 0;
+    if (!is_fault(signal)) set_kernel_action(signal, entry, nullptr);
   }
-  call_program(signal, action, info, context);
+  u64 outside = t_thread.blocked_faults, inside = outside;
+  if (is_suspended(context)) { // the call's own mask is in force
+    inside = t_thread.suspended_faults;
+    t_thread.suspended_at = 0;
+    change_mask(SIG_UNBLOCK, kFaults);
+  }
+  inside |= action.mask & kFaults;
+  if ((action.flags & SA_NODEFER) == 0) inside |= bit(signal) & kFaults;
+  if (is_fault(signal)) change_mask(SIG_SETMASK, (signal_mask(context) | action.mask) & ~kFaults);
+  signal_mask(context) |= outside;
+  t_thread.blocked_faults = inside;
+  call_program(signal, action, info, &context);
+  t_thread.blocked_faults = signal_mask(context) & kFaults;
+  signal_mask(context) &= ~kFaults;
 }
 
-extern "C" void pmemfile_preload_signal(int signal, siginfo_t* info, void* context) {
+extern "C" void pmemfile_preload_signal(int signal, siginfo_t* info, void* opaque) {
+  auto& context = *static_cast<ucontext_t*>(opaque);
   if (t_thread.in_call != 0 && t_thread.block != nullptr)
-    defer(signal, info, *static_cast<ucontext_t*>(context), current_process().actions[signal].action);
+    defer(signal, info, context, current_process().actions[signal].action);
   else
     deliver(signal, info, context);
 }
@@ -101,28 +130,49 @@ Fill try_fill(u64 address) {
   return request.result;
 }
 
-// Nothing of ours: the program's handler, or death with the right core.
-void leave_to_program(int signal, siginfo_t* info, void* context, bool synchronous) {
-  SignalAction& entry = current_process().actions[signal];
-  if (entry.action.handler > kNoHandler) {
-    if (t_thread.in_call != 0 && !synchronous)
-      defer(signal, info, *static_cast<ucontext_t*>(context), entry.action);
-    else
-      deliver(signal, info, context);
-    return;
-  }
-  if (entry.action.handler == 1 && !synchronous) return; // ignored
+void send_to_self(int signal, siginfo_t* info) {
+  raw_syscall(SYS_rt_tgsigqueueinfo, raw_syscall(SYS_getpid), raw_syscall(SYS_gettid), signal, as_arg(info));
+}
+
+// A signal that the program blocks, sent by somebody: from now on the kernel blocks it for this thread, too, and keeps it,
+// for signalfd, sigwait, sigpending and other threads. The next change of the mask ends that.
+void keep_in_kernel(int signal, siginfo_t* info, ucontext_t& context) {
+  signal_mask(context) |= bit(signal);
+  change_mask(SIG_BLOCK, bit(signal));
+  if (info->si_code == SI_TKILL) return send_to_self(signal, info);
+  long pid = raw_syscall(SYS_getpid);
+  if (raw_syscall(SYS_rt_sigqueueinfo, pid, signal, as_arg(info)) == 0) return;
+  info->si_code = SI_QUEUE; // only a first thread may send on what kill(2) sent
+  raw_syscall(SYS_rt_sigqueueinfo, pid, signal, as_arg(info));
+}
+
+// Death with the right core: the instruction faults again, or the signal comes again.
+void die_of(int signal, siginfo_t* info, bool comes_again) {
   KernelAction fresh{};
   set_kernel_action(signal, fresh, nullptr);
-  if (!synchronous)
-    raw_syscall(SYS_rt_tgsigqueueinfo, raw_syscall(SYS_getpid), raw_syscall(SYS_gettid), signal, as_arg(info));
-  // Otherwise the instruction faults again.
+  change_mask(SIG_UNBLOCK, bit(signal));
+  if (!comes_again) send_to_self(signal, info);
+}
+
+// Nothing of ours. As in the kernel, a fault kills if its signal is blocked or ignored. `comes_again`: the kernel's own
+// signal, at an instruction that will fault again.
+void leave_to_program(int signal, siginfo_t* info, ucontext_t& context, bool is_sent, bool comes_again) {
+  const KernelAction action = current_process().actions[signal].action;
+  u64 blocked = is_suspended(context) ? t_thread.suspended_faults : t_thread.blocked_faults;
+  bool is_blocked = (blocked & bit(signal)) != 0;
+  if (is_sent && is_blocked) return keep_in_kernel(signal, info, context);
+  if (is_sent && action.handler == 1) return; // ignored
+  if (action.handler <= kNoHandler || is_blocked) return die_of(signal, info, comes_again);
+  if (is_sent && t_thread.in_call != 0 && t_thread.block != nullptr)
+    defer(signal, info, context, action);
+  else
+    deliver(signal, info, context);
 }
 
 extern "C" void pmemfile_preload_fault(int signal, siginfo_t* info, void* opaque) {
   auto& context = *static_cast<ucontext_t*>(opaque);
-  bool synchronous = info->si_code > 0;
-  if (synchronous) {
+  bool is_sent = info->si_code <= 0, comes_again = !is_sent;
+  if (!is_sent) {
     u64 at = instruction(context);
     if (at >= reinterpret_cast<u64>(pmemfile_preload_guard_begin) && at < reinterpret_cast<u64>(pmemfile_preload_guard_end)) {
       set_instruction(context, pmemfile_preload_guard_fault);
@@ -144,17 +194,22 @@ extern "C" void pmemfile_preload_fault(int signal, siginfo_t* info, void* opaque
       if (fill == Fill::kBeyondEnd || fill == Fill::kFailed) {
         info->si_signo = signal = SIGBUS;
         info->si_code = BUS_ADRERR;
+        comes_again = false;
       }
     }
   }
-  leave_to_program(signal, info, opaque, synchronous);
+  leave_to_program(signal, info, context, is_sent, comes_again);
 }
 
 KernelAction for_kernel(int signal, const KernelAction& wanted) {
   KernelAction action = wanted;
+  action.mask &= ~kFaults;
   if (is_fault(signal)) {
     action.handler = reinterpret_cast<u64>(pmemfile_preload_fault);
-    if (wanted.handler <= kNoHandler) action.flags = 0, action.mask = 0;
+    if (wanted.handler <= kNoHandler) action.flags = SA_RESTART;
+    // Other signals wait until we know whose fault it is; a handler of the program may fault itself.
+    action.flags |= SA_NODEFER;
+    action.mask = kHeldBack;
   } else if (wanted.handler > kNoHandler) {
     action.handler = reinterpret_cast<u64>(pmemfile_preload_signal);
   } else {
@@ -175,23 +230,55 @@ void start_signals(Process& process) {
     process.actions[signal] = SignalAction{old, true};
     if (old.handler > kNoHandler) set_kernel_action(signal, for_kernel(signal, old), nullptr);
   }
+  u64 faults = kFaults, mask = 0; // the mask survives exec
+  raw_syscall(SYS_rt_sigprocmask, SIG_UNBLOCK, as_arg(&faults), as_arg(&mask), 8);
+  t_thread.blocked_faults = mask & kFaults;
 }
 
 bool on_alternate_stack(u64 stack_pointer) {
   return stack_pointer - t_thread.altstack_base < t_thread.altstack_bytes;
 }
 
+namespace {
+// May the kernel end this call with EINTR? Others are made again: nobody would expect it of them.
+bool may_end_with_eintr(long nr) {
+  switch (nr) {
+    case SYS_open: case SYS_openat: case SYS_openat2: case SYS_creat:
+    case SYS_flock: case SYS_fcntl:
+    case SYS_sendfile: case SYS_splice: case SYS_copy_file_range:
+    case SYS_poll: case SYS_ppoll: case SYS_select: case SYS_pselect6:
+      return true;
+    default:
+      return false;
+  }
+}
+bool is_never_restarted(long nr) { return nr == SYS_poll || nr == SYS_ppoll || nr == SYS_select || nr == SYS_pselect6; }
+} // namespace
+
 bool raise_pending(ThreadBlock& block, long nr, long result) {
   u32 count = block.pending_count;
-  long pid = raw_syscall(SYS_getpid), tid = raw_syscall(SYS_gettid);
+  bool restart = result == -EINTR && (!may_end_with_eintr(nr) || (block.pending_restart && !is_never_restarted(nr)));
+  u64 mask = block.saved_mask;
   // All signals are blocked: they queue up and are delivered when the mask is set back.
   for (u32 i = 0; i < count; ++i)
-    raw_syscall(SYS_rt_tgsigqueueinfo, pid, tid, block.pending[i].signal, as_arg(block.pending[i].info));
-  bool restart = block.pending_restart && result == -EINTR && nr != SYS_poll && nr != SYS_ppoll && nr != SYS_select && nr != SYS_pselect6;
+    if (is_fault(block.pending[i].signal)) change_mask(SIG_BLOCK, kFaults);
+  for (u32 i = 0; i < count; ++i) send_to_self(block.pending[i].signal, reinterpret_cast<siginfo_t*>(block.pending[i].info));
   block.pending_count = 0;
-  u64 mask = block.saved_mask;
-  raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, as_arg(&mask), 0, 8);
+  change_mask(SIG_SETMASK, mask);
   return restart;
+}
+
+void signals_before_exec(const Process& process) {
+  for (int signal : {SIGSEGV, SIGBUS})
+    if (process.actions[signal].action.handler == 1) set_kernel_action(signal, process.actions[signal].action, nullptr);
+  if (t_thread.blocked_faults != 0) change_mask(SIG_BLOCK, t_thread.blocked_faults);
+}
+
+void signals_after_failed_exec(const Process& process) {
+  if (t_thread.blocked_faults != 0) change_mask(SIG_UNBLOCK, t_thread.blocked_faults);
+  for (int signal : {SIGSEGV, SIGBUS})
+    if (process.actions[signal].action.handler == 1)
+      set_kernel_action(signal, for_kernel(signal, process.actions[signal].action), nullptr);
 }
 
 long h_rt_sigaction(Call& call) {
@@ -203,6 +290,8 @@ long h_rt_sigaction(Call& call) {
   if (call.arg(1) != 0) {
     KernelAction wanted;
     if (pmem::copy_guarded(&wanted, call.pointer<void>(1), sizeof wanted) != 0) return -EFAULT;
+    wanted.mask &= ~kNeverBlocked;
+    wanted.flags &= kKnownFlags;
     KernelAction action = for_kernel(signal, wanted);
     entry = SignalAction{wanted, true}; // first: the signal may come at once
     long result = set_kernel_action(signal, action, &old);
@@ -218,8 +307,50 @@ long h_rt_sigaction(Call& call) {
   return 0;
 }
 
-// Blocking faults is left to the kernel: the program dies of one inside our copies as it would anywhere.
-long h_rt_sigprocmask(Call&) { return kPassOn; }
+// ---- Masks ------------------------------------------------------------------------------------------------------
+
+bool mask_concerns_us(u64 set) {
+  u64 mask = 0;
+  return t_thread.blocked_faults != 0 || (set != 0 && pmem::copy_guarded(&mask, reinterpret_cast<void*>(set), sizeof mask) == 0 && (mask & kFaults) != 0);
+}
+
+namespace {
+u64 changed_mask(u64 old, long how, u64 set) {
+  return how == SIG_BLOCK ? old | set : how == SIG_UNBLOCK ? old & ~set : set;
+}
+} // namespace
+
+long h_rt_sigprocmask(Call& call) {
+  if (call.arg(3) != 8) return -EINVAL;
+  long how = call.fd(0);
+  u64 set = 0, old = 0;
+  if (call.arg(1) != 0) {
+    if (pmem::copy_guarded(&set, call.pointer<void>(1), sizeof set) != 0) return -EFAULT;
+    if (how != SIG_BLOCK && how != SIG_UNBLOCK && how != SIG_SETMASK) return -EINVAL;
+  } else {
+    how = SIG_BLOCK;
+  }
+  // Ours first: what the kernel lets through comes at once.
+  u64 faults = t_thread.blocked_faults;
+  t_thread.blocked_faults = changed_mask(faults, how, set) & kFaults;
+  u64 kernel_set = how == SIG_UNBLOCK ? set : set & ~kFaults;
+  if (wait_in_kernel(SYS_rt_sigprocmask, how, as_arg(&kernel_set), as_arg(&old), 8) == -EINTR) {
+    // A signal came before: the mask that counts is the one set back at the end of this call.
+    old = call.block.saved_mask;
+    call.block.saved_mask = changed_mask(old, how, kernel_set) & ~kNeverBlocked;
+  }
+  old = (old & ~kFaults) | faults;
+  return call.arg(2) != 0 && pmem::copy_guarded(call.pointer<void>(2), &old, sizeof old) != 0 ? -EFAULT : 0;
+}
+
+// A call that waits with a mask of its own. What that does to faults has to be known to handlers that run meanwhile.
+void note_waiting_mask(const intercept::Frame& frame, u64 set) {
+  u64 mask = 0;
+  t_thread.suspended_at = 0;
+  if (set == 0 || pmem::copy_guarded(&mask, reinterpret_cast<void*>(set), sizeof mask) != 0) return;
+  t_thread.suspended_faults = mask & kFaults;
+  if (((mask & kFaults) | t_thread.blocked_faults) != 0) t_thread.suspended_at = frame.rsp();
+}
 
 long h_sigaltstack(Call& call) {
   stack_t wanted{};
@@ -228,8 +359,7 @@ long h_sigaltstack(Call& call) {
   long result = kPassOn;
   if (call.arg(0) != 0) {
     bool off = (wanted.ss_flags & SS_DISABLE) != 0;
-    bool busy = on_alternate_stack(call.frame.rsp());
-    if (busy) return -EPERM;
+    if (on_alternate_stack(call.frame.rsp())) return -EPERM;
     result = call.kernel();
     if (result == 0) {
       t_thread.altstack_base = off ? 0 : reinterpret_cast<u64>(wanted.ss_sp);

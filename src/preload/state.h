@@ -129,8 +129,7 @@ struct alignas(4096) ThreadBlock {
   ThreadBlock* next; // inflight.h
   u32 in_use[4];     // numbers that the call under way may use, plus 1
   u64 deferred;      // mount << 32 | number + 1 that this thread has to close
-  u32 interrupted; // a signal came while an interruptible wait was under way
-  u32 pending_count;
+  u32 pending_count; // signals that came during the call under way: waits end with EINTR
   u64 saved_mask;
   PendingSignal pending[kMaxPending];
   bool pending_restart; // all pending handlers were installed with SA_RESTART
@@ -145,6 +144,9 @@ struct ThreadWords {
   u32 fault_repeats; // of the same address, although it was filled
   u64 fault_address;
   u64 altstack_base, altstack_bytes;
+  u64 blocked_faults; // SIGSEGV and SIGBUS as the program blocks them (signals.h)
+  u64 suspended_at;   // stack pointer of a call that brings a mask of its own; 0: none
+  u64 suspended_faults; // what that mask blocks
 };
 extern __thread ThreadWords t_thread __attribute__((tls_model("initial-exec")));
 extern Process g_process;
@@ -223,7 +225,12 @@ extern "C" {
 long pmemfile_preload_on_stack(long (*fn)(void*), void* argument, void* stack_top);
 long pmemfile_preload_strnlen(const char* text, u64 max);
 long pmemfile_preload_match(const char* text, const char* prefix, u64 bytes);
-long pmemfile_preload_wait(long nr, long a0, long a1, long a2, long a3, long a4, long a5);
+long pmemfile_preload_wait(long nr, long a0, long a1, long a2, long a3, long a4, long a5, const u32* pending);
+}
+
+// A system call that may block, inside a served call: a signal ends it with EINTR, even one that came before it.
+inline long wait_in_kernel(long nr, long a0 = 0, long a1 = 0, long a2 = 0, long a3 = 0, long a4 = 0, long a5 = 0) {
+  return pmemfile_preload_wait(nr, a0, a1, a2, a3, a4, a5, &t_thread.block->pending_count);
 }
 
 } // namespace pmemfile::preload

@@ -5,6 +5,7 @@
 #include <sys/select.h>
 
 #include "preload/handlers.h"
+#include "preload/signals.h"
 #include "preload/paths.h"
 
 namespace pmemfile::preload {
@@ -19,8 +20,8 @@ struct End {
 
 long read_end(Call& call, const End& end, char* buffer, u64 bytes) {
   if (end.word == 0)
-    return end.offset != nullptr ? pmemfile_preload_wait(SYS_pread64, end.fd, as_arg(buffer), static_cast<long>(bytes), *end.offset, 0, 0)
-                                 : pmemfile_preload_wait(SYS_read, end.fd, as_arg(buffer), static_cast<long>(bytes), 0, 0, 0);
+    return end.offset != nullptr ? wait_in_kernel(SYS_pread64, end.fd, as_arg(buffer), static_cast<long>(bytes), *end.offset, 0, 0)
+                                 : wait_in_kernel(SYS_read, end.fd, as_arg(buffer), static_cast<long>(bytes), 0, 0, 0);
   vfs::Task task = make_task(call, mount_of(end.word));
   data::IoVec vector{buffer, bytes};
   return to_long(vfs::read_file(task, description_of(end.word), end.offset != nullptr ? *end.offset : -1, &vector, 1));
@@ -28,8 +29,8 @@ long read_end(Call& call, const End& end, char* buffer, u64 bytes) {
 
 long write_end(Call& call, const End& end, char* buffer, u64 bytes) {
   if (end.word == 0)
-    return end.offset != nullptr ? pmemfile_preload_wait(SYS_pwrite64, end.fd, as_arg(buffer), static_cast<long>(bytes), *end.offset, 0, 0)
-                                 : pmemfile_preload_wait(SYS_write, end.fd, as_arg(buffer), static_cast<long>(bytes), 0, 0, 0);
+    return end.offset != nullptr ? wait_in_kernel(SYS_pwrite64, end.fd, as_arg(buffer), static_cast<long>(bytes), *end.offset, 0, 0)
+                                 : wait_in_kernel(SYS_write, end.fd, as_arg(buffer), static_cast<long>(bytes), 0, 0, 0);
   vfs::Task task = make_task(call, mount_of(end.word));
   data::IoVec vector{buffer, bytes};
   return to_long(vfs::write_file(task, description_of(end.word), end.offset != nullptr ? *end.offset : -1, &vector, 1));
@@ -164,10 +165,10 @@ long poll_files(Call& call, bool timespec_timeout) {
   timespec zero{};
   long others;
   if (timespec_timeout)
-    others = pmemfile_preload_wait(SYS_ppoll, as_arg(copy), static_cast<long>(count), ready != 0 ? as_arg(&zero) : static_cast<long>(call.arg(2)),
+    others = wait_in_kernel(SYS_ppoll, as_arg(copy), static_cast<long>(count), ready != 0 ? as_arg(&zero) : static_cast<long>(call.arg(2)),
                                    static_cast<long>(call.arg(3)), static_cast<long>(call.arg(4)), 0);
   else
-    others = pmemfile_preload_wait(SYS_poll, as_arg(copy), static_cast<long>(count), ready != 0 ? 0 : static_cast<long>(call.arg(2)), 0, 0, 0);
+    others = wait_in_kernel(SYS_poll, as_arg(copy), static_cast<long>(count), ready != 0 ? 0 : static_cast<long>(call.arg(2)), 0, 0, 0);
   if (others < 0) return others;
   for (u64 i = 0; i < count; ++i) {
     short events = copy[i].revents;
@@ -216,7 +217,7 @@ long select_files(Call& call, bool timespec_timeout) {
   for (unsigned s = 0; s < 3; ++s) args[1 + s] = call.arg(1 + s) != 0 ? as_arg(sets + s * words) : 0;
   args[4] = ready != 0 ? as_arg(zero) : static_cast<long>(call.arg(4));
   args[5] = timespec_timeout ? static_cast<long>(call.arg(5)) : 0;
-  long others = pmemfile_preload_wait(call.nr, args[0], args[1], args[2], args[3], args[4], args[5]);
+  long others = wait_in_kernel(call.nr, args[0], args[1], args[2], args[3], args[4], args[5]);
   if (others < 0) return others;
   for (unsigned s = 0; s < 3; ++s) {
     if (call.arg(1 + s) == 0) continue;
@@ -229,9 +230,17 @@ long select_files(Call& call, bool timespec_timeout) {
 } // namespace
 
 long h_poll(Call& call) { return poll_files(call, false); }
-long h_ppoll(Call& call) { return poll_files(call, true); }
+long h_ppoll(Call& call) {
+  note_waiting_mask(call.frame, call.arg(3));
+  return poll_files(call, true);
+}
 long h_select(Call& call) { return select_files(call, false); }
-long h_pselect6(Call& call) { return select_files(call, true); }
+long h_pselect6(Call& call) {
+  u64 mask = 0; // the sixth argument points to the mask's address and size
+  if (call.arg(5) != 0) (void)pmem::copy_guarded(&mask, call.pointer<void>(5), sizeof mask);
+  note_waiting_mask(call.frame, mask);
+  return select_files(call, true);
+}
 
 // Files cannot be watched, as on every file system.
 long h_epoll_ctl(Call& call) {

@@ -4,12 +4,13 @@
 // Faults in [pmemfile_preload_guard_begin, _end) continue at _fault, which
 // returns -EFAULT: none of the code between touches the stack pointer.
 
+#define EINTR 4
 #define EFAULT 14
 
     .text
     .hidden pmemfile_preload_on_stack, pmemfile_preload_strnlen, pmemfile_preload_match
     .hidden pmemfile_preload_guard_begin, pmemfile_preload_guard_end, pmemfile_preload_guard_fault
-    .hidden pmemfile_preload_wait, pmemfile_preload_wait_return
+    .hidden pmemfile_preload_wait, pmemfile_preload_wait_interrupted
     .hidden pmemfile_preload_restore
 
 // long on_stack(long (*fn)(void*), void* argument, void* stack_top)
@@ -116,13 +117,16 @@ pmemfile_preload_guard_fault:
     movq $-EFAULT, %rax
     ret
 
-// long wait(long nr, long a0, ..., long a5): a system call that may block. A
-// signal wrapper that finds the thread at wait_return and about to restart the
-// call makes it end with EINTR instead.
+// long wait(long nr, long a0, ..., long a5, const u32* pending): a system call that may block. If a signal was noted
+// before (`pending`), or comes before the call or makes the kernel restart it, the result is -EINTR: the wrapper of signals
+// sends what it interrupted between wait and wait_call to wait_interrupted.
     .globl pmemfile_preload_wait
     .type pmemfile_preload_wait, @function
 pmemfile_preload_wait:
     .cfi_startproc
+    movq 16(%rsp), %rax
+    cmpl $0, (%rax)
+    jne pmemfile_preload_wait_interrupted
     movq %rdi, %rax
     movq %rsi, %rdi
     movq %rdx, %rsi
@@ -134,8 +138,10 @@ pmemfile_preload_wait:
     .hidden pmemfile_preload_wait_call
 pmemfile_preload_wait_call:
     syscall
-    .globl pmemfile_preload_wait_return
-pmemfile_preload_wait_return:
+    ret
+    .globl pmemfile_preload_wait_interrupted
+pmemfile_preload_wait_interrupted:
+    movq $-EINTR, %rax
     ret
     .cfi_endproc
     .size pmemfile_preload_wait, . - pmemfile_preload_wait
