@@ -9,6 +9,7 @@
 
 namespace pmemfile::preload {
 
+long h_accept(Call& call);
 long h_access(Call& call);
 long h_bind(Call& call);
 long h_capset(Call& call);
@@ -84,6 +85,7 @@ long h_openat(Call& call);
 long h_openat2(Call& call);
 long h_poll(Call& call);
 long h_ppoll(Call& call);
+long h_pidfd_getfd(Call& call);
 long h_pread64(Call& call);
 long h_preadv(Call& call);
 long h_preadv2(Call& call);
@@ -97,6 +99,9 @@ long h_readahead(Call& call);
 long h_readlink(Call& call);
 long h_readlinkat(Call& call);
 long h_readv(Call& call);
+long h_recvfrom(Call& call);
+long h_recvmmsg(Call& call);
+long h_recvmsg(Call& call);
 long h_refuse_at(Call& call);
 long h_refuse_fd(Call& call);
 long h_refuse_fd3(Call& call);
@@ -112,7 +117,9 @@ long h_rt_sigaction(Call& call);
 long h_rt_sigprocmask(Call& call);
 long h_select(Call& call);
 long h_sendfile(Call& call);
+long h_sendmmsg(Call& call);
 long h_sendmsg(Call& call);
+long h_sendto(Call& call);
 long h_setfsgid(Call& call);
 long h_setfsuid(Call& call);
 long h_setgid(Call& call);
@@ -125,6 +132,7 @@ long h_setrlimit(Call& call);
 long h_setuid(Call& call);
 long h_setxattr(Call& call);
 long h_sigaltstack(Call& call);
+long h_socket_name(Call& call);
 long h_splice(Call& call);
 long h_stat(Call& call);
 long h_statfs(Call& call);

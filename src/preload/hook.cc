@@ -25,7 +25,7 @@ namespace {
 ThreadBlock g_first_block;
 bool g_first_block_taken;
 
-enum Filter : u8 { Pass, Fd0, Fd3, Fd01, Fd02, Makes, Close, Maps, Mmap, Clone, Dents, Mask, Mask0, Mask4, Always };
+enum Filter : u8 { Pass, Fd0, Fd3, Fd01, Fd02, Makes, MakesName1, Name4, Close, Maps, Mmap, Clone, Dents, Mask, Mask0, Mask4, Always };
 
 constexpr struct Filters {
   u8 of[kCalls] = {};
@@ -64,6 +64,10 @@ bool concerns_us(const intercept::Frame& frame, Process& process, u8 filter) {
       return (fd_word(process, frame.rdi & 0xffffffff) | fd_word(process, frame.rdx & 0xffffffff)) != 0;
     case Makes:
       return load_relaxed(process.stash_count) != 0;
+    case MakesName1:
+      return load_relaxed(process.stash_count) != 0 || frame.rsi != 0 || fd_word(process, frame.rdi & 0xffffffff) != 0;
+    case Name4:
+      return frame.r8 != 0 || fd_word(process, frame.rdi & 0xffffffff) != 0;
     case Close:
       if (fd_word(process, frame.rdi & 0xffffffff) != 0 || load_relaxed(process.listing_count) != 0) return true;
       note_kernel_close(process, frame.rdi & 0xffffffff);

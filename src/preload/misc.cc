@@ -2,8 +2,6 @@
 
 #include <linux/fs.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 
 #include <fcntl.h>
 
@@ -44,51 +42,6 @@ long h_ioctl(Call& call) {
     default:
       return -ENOTTY;
   }
-}
-
-// A name in a pool cannot be a socket that the kernel serves.
-namespace {
-bool names_pool(Call& call, unsigned address_index, unsigned size_index) {
-  sockaddr_un address{};
-  u64 size = call.arg(size_index) & 0xffffffff;
-  if (size <= sizeof(sa_family_t) || size > sizeof address) return false;
-  if (pmem::copy_guarded(&address, call.pointer<void>(address_index), size) != 0) return false;
-  if (address.sun_family != AF_UNIX || address.sun_path[0] == '\0') return false;
-  char path[sizeof address.sun_path + 1] = {};
-  memcpy(path, address.sun_path, sizeof address.sun_path);
-  Place place;
-  return locate(call, AT_FDCWD, path, kFollowLast | kNeverKnown, 0, place) == 0 && place.ours;
-}
-} // namespace
-long h_bind(Call& call) { return names_pool(call, 1, 2) ? refuse(call, EOPNOTSUPP) : kPassOn; }
-long h_connect(Call& call) { return names_pool(call, 1, 2) ? refuse(call, ECONNREFUSED) : kPassOn; }
-
-// Descriptors of ours travel in no message: the receiver would get a dead placeholder.
-namespace {
-long message_carries_file(Call& call, const msghdr& message) {
-  if (message.msg_control == nullptr || message.msg_controllen < sizeof(cmsghdr)) return 0;
-  u64 bytes = min_of<u64>(message.msg_controllen, sizeof call.block.scratch);
-  if (pmem::copy_guarded(call.block.scratch, message.msg_control, bytes) != 0) return -EFAULT;
-  for (u64 at = 0; at + sizeof(cmsghdr) <= bytes;) {
-    auto* header = reinterpret_cast<cmsghdr*>(call.block.scratch + at);
-    if (header->cmsg_len < sizeof(cmsghdr) || header->cmsg_len > bytes - at) return 0;
-    if (header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS)
-      for (u64 i = sizeof(cmsghdr); i + 4 <= header->cmsg_len; i += 4) {
-        u32 fd;
-        memcpy(&fd, call.block.scratch + at + i, 4);
-        u64 word = fd_word(call.process, fd);
-        if (word != 0) return is_file(word) ? refuse(call, EOPNOTSUPP) : -EBADF;
-      }
-    at += align_up(header->cmsg_len, sizeof(u64));
-  }
-  return 0;
-}
-} // namespace
-long h_sendmsg(Call& call) {
-  msghdr message{};
-  if (pmem::copy_guarded(&message, call.pointer<void>(1), sizeof message) != 0) return kPassOn;
-  long error = message_carries_file(call, message);
-  return error != 0 ? error : kPassOn;
 }
 
 // Watching: tail -f and others fall back to looking again and again.

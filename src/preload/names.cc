@@ -7,6 +7,7 @@
 #include "preload/names_of.h"
 #include "preload/paths.h"
 #include "preload/procfs.h"
+#include "preload/stand_ins.h"
 
 namespace pmemfile::preload {
 namespace {
@@ -38,7 +39,10 @@ long unlink_path(Call& call, int dirfd, unsigned index, int flags) {
   return name_call(call, dirfd, index, [&](vfs::Task& task, Place& place) -> Result<void> {
     if ((flags & ~AT_REMOVEDIR) != 0) return Error(EINVAL);
     if (is_mount_root(task, place)) return Error((flags & AT_REMOVEDIR) != 0 ? EBUSY : EISDIR);
-    return (flags & AT_REMOVEDIR) != 0 ? vfs::rmdir_at(task, place.at) : vfs::unlink_at(task, place.at);
+    if ((flags & AT_REMOVEDIR) != 0) return vfs::rmdir_at(task, place.at);
+    TRY(vfs::unlink_at(task, place.at));
+    if (PMEMFILE_UNLIKELY(task.gone.mode != 0)) remove_stand_in(*task.pool, task.gone);
+    return {};
   });
 }
 
@@ -170,7 +174,9 @@ long rename_paths(Call& call, PathArgument from, PathArgument to, unsigned flags
   return two_paths(call, from, to, [&](vfs::Task& task, Place& source, Place& target) -> Result<void> {
     if (source.itself || target.itself) return Error(EPERM);
     if (is_mount_root(task, source) || is_mount_root(task, target)) return Error(EBUSY);
-    return vfs::rename_at(task, source.at, target.at, flags);
+    TRY(vfs::rename_at(task, source.at, target.at, flags));
+    if (PMEMFILE_UNLIKELY(task.gone.mode != 0)) remove_stand_in(*task.pool, task.gone);
+    return {};
   });
 }
 

@@ -45,6 +45,10 @@ void remember_name(Process& process, u32 fd, u32, vfs::At at) {
   entry.bytes = static_cast<u8>(at.path.size());
 }
 
+void forget_name(u32 fd) {
+  if (fd < kRemembered && g_opened_as != nullptr) g_opened_as[fd].bytes = 0;
+}
+
 void copy_name(Process& process, u32 from, u32 to) {
   if (to >= kRemembered || process.is_child_view || g_opened_as == nullptr) return;
   if (from >= kRemembered)

@@ -12,6 +12,7 @@ namespace pmemfile::preload {
 void remember_name(Process& process, u32 fd, u32 mount, vfs::At at);
 // For the next image: one item of its state for each inherited descriptor, as far as there is room.
 void put_names(Process& process, Text& state);
+void forget_name(u32 fd);
 void copy_name(Process& process, u32 from, u32 to);
 
 // Absolute path of an open file as the kernel would show it (" (deleted)" and all); length without NUL.

@@ -14,32 +14,21 @@
 #include "preload/names_of.h"
 #include "preload/paths.h"
 #include "preload/procfs.h"
+#include "preload/stand_ins.h"
 
 namespace pmemfile::preload {
 namespace {
 
-// A FIFO of a pool is a name for a kernel's FIFO that no path of the program leads to: processes that open the same inode
-// meet there. ENXIO for sockets and devices. The kernel's node stays until the next boot (docs/placeholders.md).
+// A FIFO of a pool is a name for a kernel's FIFO that no path of the program leads to (stand_ins.h). ENXIO for sockets and
+// devices.
 Result<u64> open_fifo(Call& call, vfs::Task& task, const Place& place, int flags) {
   inode::Attr attr = TRY(vfs::resolve(task, place.at, vfs::Follow::kYes, place.itself));
   if (!S_ISFIFO(attr.mode)) return Error(ENXIO);
   int access = flags & O_ACCMODE;
   int wanted = access == O_RDONLY ? R_OK : access == O_WRONLY ? W_OK : R_OK | W_OK;
   if (!vfs::may_access(*task.credentials, attr, wanted)) return Error(EACCES);
-  const layout::Geometry& geometry = task.pool->store().geometry;
-  FixedText<160> name;
-  name << "/dev/shm/.pmemfile-fifo-";
-  u64 uuid;
-  memcpy(&uuid, geometry.uuid, sizeof uuid);
-  name.hex(uuid) << "-";
-  name.hex(raw(attr.ino)) << "-";
-  name.hex(attr.generation);
-  long made = raw_syscall(SYS_mknod, as_arg(name.c_str()), S_IFIFO | 0600, 0);
-  if (made == 0) raw_syscall(SYS_chmod, as_arg(name.c_str()), 0666); // who may open it is decided here
   empty_stash(call.process);
-  long fd = wait_in_kernel(SYS_openat, AT_FDCWD, as_arg(name.c_str()), flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_NOFOLLOW), 0, 0, 0);
-  if (fd < 0) return Error(static_cast<int>(-fd));
-  return static_cast<u64>(fd);
+  return open_fifo_of(*task.pool, Object{raw(attr.ino), attr.generation}, flags);
 }
 
 // open(2) on a pool: claims the number first, so that a failure needs nothing undone but the claim.

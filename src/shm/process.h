@@ -17,6 +17,7 @@ enum class ProcessState : u32 {
   kPrepared, // for a child that does not run yet; its token is held by the parent
   kLive,
   kUnburied, // dead; slots and stripes are repaired, its descriptors are not dropped yet
+  kTransit,  // no process: a descriptor in a message; its token is held by what carries it (vfs/transit.h)
 };
 
 inline constexpr unsigned kPendingInodes = 6;
@@ -36,7 +37,7 @@ struct alignas(64) Process {
   // Inodes without links that lost their last user here and are being freed:
   // ino, generation << kPendingGenerationShift (without its upper bits).
   u64 pending[kPendingInodes];
-  u64 reserved[1];
+  u64 carrier;    // kTransit: inode number of the kernel's object that carries it; 0: none yet
 };
 static_assert(sizeof(Process) == 128);
 

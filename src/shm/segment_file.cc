@@ -157,9 +157,10 @@ Result<Segment> create_segment(const char* shm_dir, const PoolIdentity& pool, co
     put_name(name, pool);
     TRY(check_place(dir_fd, name, pool));
     put_name(temporary, pool);
-    temporary << ".new-";
+    temporary << ".";
     // Who began one was killed: this process has the pool's exclusive lock.
     remove_stale_segments(dir_fd, temporary.c_str());
+    temporary << "new-";
     u64 id = TRY(random_id());
     put_hex(temporary, id);
     long fd = raw_syscall(SYS_openat, dir_fd, as_arg(temporary.c_str()), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -219,6 +220,16 @@ void unmap_segment(Segment& v) {
   if (v.base != nullptr) raw_syscall(SYS_munmap, as_arg(v.base), static_cast<long>(v.bytes));
   if (v.fd >= 0) close_fd(v.fd);
   v = Segment{};
+}
+
+void put_names_dir(Text& path, const char* shm_dir, const Segment& v) {
+  PoolIdentity pool;
+  pool.dev = v.header->pool_dev;
+  pool.ino = v.header->pool_ino;
+  Name name;
+  put_name(name, pool);
+  path << (shm_dir != nullptr ? shm_dir : kDefaultShmDir) << "/" << name.view() << kNamesInfix;
+  put_hex(path, mix(v.header->segment_id ^ 0x6e616d6573));
 }
 
 void unlink_segment(const char* shm_dir, const PoolIdentity& pool, const Segment& v) {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "base/result.h"
+#include "base/text.h"
 #include "layout/layout.h"
 #include "shm/segment.h"
 
@@ -37,8 +38,9 @@ Result<Segment> create_segment(const char* shm_dir, const PoolIdentity& pool, co
 
 // Removes Vs of pools that are gone: their path leads nowhere or to another file, and nobody is attached to them. Called
 // when a V is made, which takes its time anyway, so that scratch pools do not fill the directory with what they leave. And
-// whatever is named `own_temporaries...`: unfinished Vs of the pool whose exclusive lock the caller has.
-void remove_stale_segments(int dir_fd, const char* own_temporaries);
+// whatever is named `own_prefix...`: unfinished Vs, and what stood for names, of the pool whose exclusive lock the caller has.
+void remove_stale_segments(int dir_fd, const char* own_prefix);
+inline constexpr char kNamesInfix[] = ".names-"; // between V's name and an id
 
 // Opens the V that is named. ENOENT: there is none in this directory; EPERM: what has its name is not a regular file;
 // ESTALE: it is another V than the one named; EPROTONOSUPPORT: made by another version; EUCLEAN: damaged.
@@ -47,6 +49,9 @@ Result<Segment> open_segment(const char* shm_dir, const PoolIdentity& pool, cons
 // The same from a descriptor that was passed on; the descriptor belongs to the Segment afterwards (not on failure).
 Result<Segment> adopt_segment(int fd, const PoolIdentity& pool, const SegmentIdentity& named, const SegmentHeader& plan,
                               bool writable = true);
+
+// Directory beside V for the kernel's objects that stand for names of the pool; gone with V. Who makes it: preload/stand_ins.h.
+void put_names_dir(Text& path, const char* shm_dir, const Segment& v);
 
 Result<SegmentIdentity> identity_of(const Segment& v);
 

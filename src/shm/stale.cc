@@ -43,6 +43,39 @@ bool lock_all_tokens(int fd) {
   return raw_syscall(SYS_fcntl, fd, F_OFD_SETLK, as_arg(&lock)) == 0;
 }
 
+// With whatever is in it, as far as the rights go.
+void remove_dir(int dir_fd, const char* name) {
+  long fd = raw_syscall(SYS_openat, dir_fd, as_arg(name), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (is_syscall_error(fd)) return;
+  alignas(8) char buffer[1024];
+  for (bool removed = true; removed;) {
+    removed = false;
+    raw_syscall(SYS_lseek, fd, 0, SEEK_SET);
+    long bytes;
+    while ((bytes = raw_syscall(SYS_getdents64, fd, as_arg(buffer), sizeof buffer)) > 0)
+      for (long at = 0; at < bytes;) {
+        auto* entry = reinterpret_cast<DirectoryEntry*>(buffer + at);
+        at += entry->bytes;
+        if (raw_syscall(SYS_unlinkat, fd, as_arg(entry->name), 0) == 0) removed = true;
+      }
+  }
+  raw_syscall(SYS_close, fd);
+  raw_syscall(SYS_unlinkat, dir_fd, as_arg(name), AT_REMOVEDIR);
+}
+
+// What stood for names of a pool, when the V that it belongs to is not there any more.
+bool is_names_dir(const char* name) {
+  for (; *name != '\0'; ++name)
+    if (has_prefix(name, kNamesInfix)) return true;
+  return false;
+}
+void remove_names_dir_without_segment(int dir_fd, const char* name) {
+  FixedText<64> segment;
+  for (const char* c = name; !has_prefix(c, kNamesInfix); ++c) segment << *c;
+  struct stat st;
+  if (raw_syscall(SYS_newfstatat, dir_fd, as_arg(segment.c_str()), as_arg(&st), AT_SYMLINK_NOFOLLOW) == -ENOENT) remove_dir(dir_fd, name);
+}
+
 void remove_if_stale(int dir_fd, const char* name) {
   long fd = raw_syscall(SYS_openat, dir_fd, as_arg(name), O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
   if (is_syscall_error(fd)) return;
@@ -58,7 +91,7 @@ void remove_if_stale(int dir_fd, const char* name) {
 
 } // namespace
 
-void remove_stale_segments(int dir_fd, const char* own_temporaries) {
+void remove_stale_segments(int dir_fd, const char* own_prefix) {
   alignas(8) char buffer[1024];
   unsigned looked_at = 0;
   for (;;) {
@@ -68,12 +101,15 @@ void remove_stale_segments(int dir_fd, const char* own_temporaries) {
       auto* entry = reinterpret_cast<DirectoryEntry*>(buffer + at);
       at += entry->bytes;
       if (!has_prefix(entry->name, kPrefix)) continue;
-      if (has_prefix(entry->name, own_temporaries)) {
-        raw_syscall(SYS_unlinkat, dir_fd, as_arg(entry->name), 0);
+      if (has_prefix(entry->name, own_prefix)) {
+        if (raw_syscall(SYS_unlinkat, dir_fd, as_arg(entry->name), 0) != 0) remove_dir(dir_fd, entry->name);
         continue;
       }
       if (++looked_at > kMaxLookedAt) return;
-      remove_if_stale(dir_fd, entry->name);
+      if (is_names_dir(entry->name))
+        remove_names_dir_without_segment(dir_fd, entry->name);
+      else
+        remove_if_stale(dir_fd, entry->name);
     }
   }
 }

@@ -16,7 +16,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 const char* state_text(u32 state) {
-  constexpr const char* kNames[] = {"free", "prepared", "live", "unburied"};
+  constexpr const char* kNames[] = {"free", "prepared", "live", "unburied", "descriptor in a message"};
   return state < std::size(kNames) ? kNames[state] : "unknown";
 }
 

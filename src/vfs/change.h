@@ -67,6 +67,12 @@ inline bool owns_blocks(const inode::Attr& attr) {
   return is_regular(attr.mode) || (is_link(attr.mode) && attr.size > layout::kInlineTargetBytes);
 }
 
+// For the caller of the verb, who may have something that stands for the inode outside of the pool.
+inline void note_gone(Task& task, const inode::Attr& attr) {
+  u32 type = attr.mode & kTypeMask;
+  task.gone = attr.nlink == 0 && (type == kTypeFifo || type == kTypeSocket) ? Task::Gone{attr.ino, attr.generation, attr.mode} : Task::Gone{};
+}
+
 // Stages the end of an inode that has just lost its last link (attr.nlink is 0; the caller holds its stripe and has not
 // stored attr): frees it in this very record if nobody uses it and it is small enough, otherwise puts it into an orphan
 // list. Then `free_later` is set if the caller has to call free_claimed_orphan after the operation.

@@ -1,6 +1,7 @@
 // What the files of the vfs room share about Pool. Private to the vfs room.
 #pragma once
 
+#include "shm/process.h"
 #include "vfs/pool.h"
 
 namespace pmemfile::vfs {
@@ -22,6 +23,8 @@ struct PoolInternals {
   // Across exec, which takes private memory away (reader_exec.cc): into a memory file, and out of it.
   static Result<int> save_private_tables(Pool& pool);
   static Result<void> load_private_tables(Pool& pool, int fd);
+  // An entry of V beside this process's own, with its token listed below.
+  static Result<shm::Registered> register_child(Pool& pool, shm::ProcessState state);
   // A child that another thread is making: its token is listed, struck off, and closed by who copied it with the table.
   static void list_child_token(Pool& pool, int fd);
   static void close_child_token(Pool& pool, int fd);

@@ -177,15 +177,28 @@ void set_waits_for(const shm::Segment& v, u64 holder) {
   if (Process* self = shm::find_process(v, v.self)) store_full(self->waits_for, holder);
 }
 
-// True if the lock's holder was dead and what it had is gone now, or may be.
-bool bury_holder(Pool& pool, ProcessRef holder, FileLockKind kind) {
+// A lock of a description outlives who took it, in children and in messages, and goes with the last of them. A waiter asks about
+// some of them each time, so that many waiters and many processes do not make much work.
+bool bury_sharers(Pool& pool, bool all) {
+  constexpr unsigned kQuestions = 16;
+  const u64& buried = shm::process_table(open_tables(pool)).buried;
+  u64 before = load_acquire(buried);
+  if (all)
+    bury_all_dead(pool);
+  else
+    bury_dead(pool.store(), kQuestions);
+  return load_acquire(buried) != before;
+}
+
+// True if the lock's holder was dead and what it had is gone now, or may be. `all`: the answer is final.
+bool bury_holder(Pool& pool, ProcessRef holder, FileLockKind kind, bool all) {
   const shm::Segment& v = open_tables(pool);
-  if (holder == v.self || shm::process_alive(v, v.fd, holder)) return false;
+  bool lives = holder == v.self || shm::process_alive(v, v.fd, holder);
+  if (lives) return kind != FileLockKind::kPosix && bury_sharers(pool, all);
   Process* entry = shm::find_process(v, holder);
   bool known = entry != nullptr && load_acquire(entry->generation) == holder.generation;
   if (known) bury(pool, holder);
-  // Of a description that the dead holder shared with children: they may be dead as well.
-  if (kind != FileLockKind::kPosix) bury_all_dead(pool);
+  if (kind != FileLockKind::kPosix) known |= bury_sharers(pool, true);
   return known;
 }
 
@@ -206,7 +219,7 @@ Result<void> wait_for_change(Task& task, Obstacle& obstacle) {
     int woken = shm::futex_wait(obstacle.vnode->lock_changes, obstacle.changes, shm::kLivenessCheckNs);
     if (woken == EINTR && task.interrupted == nullptr) return Error(EINTR);
     if (load_acquire(obstacle.vnode->lock_changes) != obstacle.changes) return {};
-    if (woken == ETIMEDOUT && bury_holder(*task.pool, obstacle.holder, obstacle.kind)) return {};
+    if (woken == ETIMEDOUT && bury_holder(*task.pool, obstacle.holder, obstacle.kind, false)) return {};
   }
 }
 
@@ -251,7 +264,7 @@ Result<void> set_lock(Task& task, OpenDescription& description, const Request& r
     if (result.error() != EAGAIN) return result;
     if (!wait) {
       // The dead hold nothing: but only the kernel knows who is dead.
-      if (!bury_holder(pool, obstacle.holder, obstacle.kind)) {
+      if (!bury_holder(pool, obstacle.holder, obstacle.kind, true)) {
         if (obstacle.kind == FileLockKind::kPosix) return result;
         Obstacle again;
         return attempt(pool, description, r, &again);
@@ -315,7 +328,7 @@ Result<void> get_lock(Task& task, OpenDescription& description, const Request& r
       return {};
     }
     ProcessRef holder = shm::unpack_process(found.holder);
-    if (round == 0 && bury_holder(pool, holder, kind_of(found))) continue;
+    if (round == 0 && bury_holder(pool, holder, kind_of(found), true)) continue;
     Process* entry = shm::find_process(v, holder);
     lock->l_type = exclusive(found) ? F_WRLCK : F_RDLCK;
     lock->l_whence = SEEK_SET;

@@ -174,7 +174,7 @@ Result<void> mkdir_at(Task& task, At at, u32 mode) {
   return make_at(task, at, Newcomer{kTypeDir | (mode & (0777 | kSticky))});
 }
 
-Result<void> mknod_at(Task& task, At at, u32 mode, u64 rdev) {
+Result<void> mknod_at(Task& task, At at, u32 mode, u64 rdev, inode::Attr* made) {
   u32 type = mode & kTypeMask;
   if (type == 0) type = kTypeRegular;
   if (type == kTypeDir) return Error(EPERM);
@@ -184,8 +184,8 @@ Result<void> mknod_at(Task& task, At at, u32 mode, u64 rdev) {
   bool whiteout = type == kTypeChar && rdev == 0; // anybody may make one, as on Linux
   if (device && !whiteout && (task.credentials->capabilities & kCapMknod) == 0)
     return Error(refusal(task.pool->store(), place.dir.ino, place.name, EPERM));
-  inode::Attr made;
-  return make_entry(task, place.dir, place.name, Newcomer{type | (mode & kPermissionBits), device ? rdev : 0}, made);
+  inode::Attr attr;
+  return make_entry(task, place.dir, place.name, Newcomer{type | (mode & kPermissionBits), device ? rdev : 0}, made != nullptr ? *made : attr);
 }
 
 Result<void> symlink_at(Task& task, std::string_view target, At at) {

@@ -206,19 +206,23 @@ void PoolInternals::close_siblings_tokens(Pool& pool, int own_fd) {
   tokens = Pool::ChildTokens{};
 }
 
+Result<shm::Registered> PoolInternals::register_child(Pool& pool, ProcessState state) {
+  fetch_add(pool.child_tokens_.opening, 1u);
+  auto result = shm::register_process(pool.store_.segment, 0, state, nullptr, nullptr);
+  if (result.ok()) result.value().token_fd = move_high(result.value().token_fd);
+  if (result.ok()) list_child_token(pool, result.value().token_fd);
+  fetch_add(pool.child_tokens_.opening, ~u32{0});
+  return result;
+}
+
 Result<Pool::ChildTicket> Pool::prepare_child() {
   // A reader's tables are private memory, which fork copies.
   if (private_tables_.base != nullptr) return ChildTicket{};
   bury_dead(store_);
   return with_room(*this, [&]() -> Result<ChildTicket> {
     Segment& v = store_.segment;
-    fetch_add(child_tokens_.opening, 1u);
-    auto result = shm::register_process(v, 0, ProcessState::kPrepared, nullptr, nullptr);
-    ChildTicket ticket;
-    if (result.ok()) ticket = ChildTicket{result.value().ref, move_high(result.value().token_fd)};
-    PoolInternals::list_child_token(*this, ticket.token_fd);
-    fetch_add(child_tokens_.opening, ~u32{0});
-    if (!result.ok()) return Error(result.error());
+    shm::Registered registered = TRY(PoolInternals::register_child(*this, ProcessState::kPrepared));
+    ChildTicket ticket{registered.ref, registered.token_fd};
     Copy copy{this, ticket.ref, 0};
     shm::for_each_handle(v, v.self, copy_handle, &copy);
     if (copy.error == 0) return ticket;

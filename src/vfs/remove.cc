@@ -60,6 +60,7 @@ Result<Removed> stage_unlink(Tx& tx, Task& task, const Node& dir, std::string_vi
   inode::Attr& attr = victim.attr;
   --attr.nlink;
   attr.ctime_ns = inode::now_ns();
+  note_gone(task, attr);
   if (attr.nlink == 0) {
     TRY(stage_last_unlink(tx, attr, removed.free_later));
   } else {

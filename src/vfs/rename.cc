@@ -177,7 +177,7 @@ Result<void> stage_moved(Tx& tx, const dir::Entry& entry, Ino parent, u64 key) {
   return {};
 }
 
-Result<void> stage_replaced(Tx& tx, const Found& found, Outcome& outcome) {
+Result<void> stage_replaced(Tx& tx, Task& task, const Found& found, Outcome& outcome) {
   inode::Attr attr = TRY(inode::load(tx.view(), found.to.ino));
   if (attr.nlink == 0 || type_of_mode(attr.mode) != found.to.type) return Error(kErrnoCorrupt);
   if (is_dir(attr.mode)) {
@@ -187,6 +187,7 @@ Result<void> stage_replaced(Tx& tx, const Found& found, Outcome& outcome) {
     --attr.nlink;
   }
   attr.ctime_ns = inode::now_ns();
+  note_gone(task, attr);
   if (attr.nlink == 0) return stage_last_unlink(tx, attr, outcome.free_later);
   inode::store_mode(tx, attr);
   inode::store_times(tx, attr);
@@ -225,7 +226,7 @@ Result<Outcome> stage_rename(Tx& tx, const Rename& op) {
   TRY(check_rights(op, found));
   if (found.replaces && !op.exchange()) {
     outcome.replaced = found.to.ino;
-    TRY(stage_replaced(tx, found, outcome));
+    TRY(stage_replaced(tx, op.task, found, outcome));
   }
   TRY(stage_parents(tx, op, found, outcome));
   TRY(stage_names(tx, op, found, slots));

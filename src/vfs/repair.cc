@@ -113,16 +113,15 @@ void bury_all_dead(Pool& pool) {
   }
 }
 
-void bury_dead(Store& store) {
+void bury_dead(Store& store, unsigned questions) {
   Pool& pool = PoolInternals::of(store);
-  // So few questions that nobody feels them, and enough that a shell loop whose commands are killed stays clean.
-  constexpr unsigned kQuestions = 2, kEntries = 64;
+  const unsigned entries = 32 * questions;
   Segment& v = store.segment;
   if (!is_undertaker(pool)) return;
   if (load_relaxed(shm::process_table(v).unburied) != 0) bury_unburied(pool);
   u64& sweep = shm::process_table(v).sweep;
   unsigned asked = 0;
-  for (unsigned i = 0; i < kEntries && asked < kQuestions; ++i) {
+  for (unsigned i = 0; i < entries && asked < questions; ++i) {
     // No fetch_add: that two processes ask about the same entry does no harm.
     u64 next = load_relaxed(sweep) % v.header->process_count;
     store_relaxed(sweep, next + 1);

@@ -22,8 +22,9 @@ void bury(Pool& pool, shm::ProcessRef dead);
 void bury_unburied(Pool& pool);
 // Asks the kernel about every entry: O(attached processes).
 void bury_all_dead(Pool& pool);
-// Asks about the next few entries, by turns: so that the dead whom nobody waits for are found in time.
-void bury_dead(journal::Store& store);
+// Asks about the next few entries, by turns: so that the dead whom nobody waits for are found in time. Two are so few that nobody
+// feels them, and enough that a shell loop whose commands are killed stays clean.
+void bury_dead(journal::Store& store, unsigned questions = 2);
 
 // For adopt: what the threads that exec killed left half done.
 void repair_own_threads(Pool& pool);

@@ -49,6 +49,12 @@ struct Task {
   u8 escaped_argument = 0;       // which path of a two-path verb left: 0 or 1
   u64 file_size_limit = ~u64{0}; // RLIMIT_FSIZE; EFBIG beyond it (the signal is the caller's)
   const volatile u32* interrupted = nullptr; // waiting verbs give up with EINTR when it becomes non-zero
+  // Set by verbs that took the last name of a FIFO or socket: what stands for it elsewhere has no more use.
+  struct Gone {
+    Ino ino{};
+    u64 generation = 0;
+    u32 mode = 0; // 0: nothing of the kind
+  } gone;
 };
 
 // A path relative to a directory of the pool. A path that starts with '/' starts at Task::root.
@@ -85,7 +91,8 @@ Result<void> statx_at(Task& task, At at, Follow follow, bool allow_empty, unsign
 Result<void> access_at(Task& task, At at, Follow follow, bool allow_empty, int mode, bool effective);
 Result<u64> readlink_at(Task& task, At at, bool allow_empty, char* user_buffer, u64 size);
 Result<void> mkdir_at(Task& task, At at, u32 mode);
-Result<void> mknod_at(Task& task, At at, u32 mode, u64 rdev); // regular, fifo, socket; devices need CAP_MKNOD
+// Regular, fifo, socket; devices need CAP_MKNOD. `made`: as it was at the commit.
+Result<void> mknod_at(Task& task, At at, u32 mode, u64 rdev, inode::Attr* made = nullptr);
 Result<void> symlink_at(Task& task, std::string_view target, At at);
 // follow: AT_SYMLINK_FOLLOW; allow_empty: AT_EMPTY_PATH of `from` (then `from.dir` is the inode itself).
 Result<void> link_at(Task& task, At from, At to, Follow follow, bool allow_empty);
