@@ -7,7 +7,6 @@
 #include "base/siphash.h"
 #include "preload/config.h"
 #include "preload/descriptors.h"
-#include "shm/segment_file.h"
 
 namespace pmemfile::preload {
 namespace {
@@ -25,7 +24,7 @@ u64 number_of(const vfs::Pool& pool, Object object, u64 use) {
   return siphash13(SipKey{key[0], key[1]}, reinterpret_cast<const char*>(words), sizeof words);
 }
 
-void put_dir(Text& path, const vfs::Pool& pool) { shm::put_names_dir(path, g_config.shm_dir, pool.store().segment); }
+void put_dir(Text& path, const vfs::Pool& pool) { pool.put_names_dir(path, g_config.shm_dir); }
 
 void put_hex16(Text& text, u64 value) {
   for (int shift = 60; shift >= 0; shift -= 4) text << "0123456789abcdef"[(value >> shift) & 15];

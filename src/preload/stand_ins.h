@@ -1,6 +1,6 @@
 // What stands for FIFOs and sockets of pools in the kernel.
 //
-// A directory beside V (shm::put_names_dir) holds, for inodes of the pool that are in use:
+// A directory beside V (vfs::Pool::put_names_dir) holds, for inodes of the pool that are in use:
 //   f<secret>  a FIFO: processes that open the same inode meet there
 //   s<secret>  a bound socket: who connects to the inode connects to it
 //   a<id>      a symlink whose text is the address as the program gave it to bind(2)

@@ -328,6 +328,8 @@ Result<Pool*> PoolInternals::map_inherited(int pool_fd, int segment_fd, bool rea
   return pool;
 }
 
+void Pool::put_names_dir(Text& path, const char* shm_dir) const { shm::put_names_dir(path, shm_dir, store_.segment); }
+
 void Pool::force_flush() { pmem::force_flushing(store_.medium); }
 
 namespace {

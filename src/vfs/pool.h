@@ -4,6 +4,7 @@
 // Rules: attach and detach are for one thread; the rest for any. Hook-safe.
 #pragma once
 
+#include "base/text.h"
 #include "journal/store.h"
 #include "vfs/vfs.h"
 
@@ -83,6 +84,9 @@ class Pool {
   void set_atomic_data(bool atomic) { store_.atomic_data = atomic; }
   // Flush as on persistent memory, whatever the medium: for measurements.
   void force_flush();
+
+  // Directory beside V for the kernel's objects that stand for names of this pool (preload/stand_ins.h).
+  void put_names_dir(Text& path, const char* shm_dir) const;
 
   // st_dev of its files.
   u64 device() const { return device_; }
