@@ -290,7 +290,7 @@ void pmemfile_stats(PMEMfilepool *pool, struct pmemfile_stats *stats);
 
 PMEMfile *pmemfile_open(PMEMfilepool *pool, const char *path, int flags, ...);
 PMEMfile *pmemfile_openat(PMEMfilepool *pool, PMEMfile *dir, const char *path, int flags, ...);
-/* openat2(2); RESOLVE_IN_ROOT, _BENEATH, _NO_XDEV and _NO_MAGICLINKS are served, others fail with EOPNOTSUPP. */
+/* openat2(2) with all its ways of resolving. A pool has no magic links and is one mount. */
 PMEMfile *pmemfile_openat2(PMEMfilepool *pool, PMEMfile *dir, const char *path, struct open_how *how, size_t size);
 /* open() with O_CREAT | O_WRONLY | O_TRUNC. */
 PMEMfile *pmemfile_create(PMEMfilepool *pool, const char *path, pmemfile_mode_t mode);

@@ -58,30 +58,17 @@ PMEMFILE_API PMEMfile* pmemfile_create(PMEMfilepool* pool, const char* path, mod
 
 namespace {
 
-// openat2(2): unknown flags are errors, and ways of resolving.
 Result<PMEMfile*> open_by_how(Call& call, PMEMfile* dir, const char* path, const ::open_how& how) {
-  constexpr u64 kServed = RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_IN_ROOT | RESOLVE_BENEATH;
-  constexpr u64 kKnownFlags = 037777703 | O_TMPFILE;
-  if ((how.flags & ~kKnownFlags) != 0) return Error(EINVAL);
-  int flags = static_cast<int>(how.flags);
-  if (wants_mode(flags) ? (how.mode & ~u64{07777}) != 0 : how.mode != 0) return Error(EINVAL);
-  if ((how.resolve & RESOLVE_BENEATH) != 0 && (how.resolve & RESOLVE_IN_ROOT) != 0) return Error(EINVAL);
-  if ((how.resolve & ~kServed) != 0) return Error(EOPNOTSUPP);
+  TRY(vfs::check_open_how(how));
   vfs::At at = TRY(place(*call.pool, dir, path));
   if (at.path.empty()) return Error(ENOENT);
+  call.task.resolve = how.resolve;
   if ((how.resolve & (RESOLVE_IN_ROOT | RESOLVE_BENEATH)) != 0) {
     bool absolute = at.path.front() == '/';
-    if (absolute && (how.resolve & RESOLVE_BENEATH) != 0) return Error(EXDEV);
-    call.task.root = absolute && dir != PMEMFILE_AT_CWD ? TRY(itself(dir)).dir : at.dir;
+    if (absolute && dir != PMEMFILE_AT_CWD) at.dir = TRY(itself(dir)).dir;
+    call.task.root = at.dir;
   }
-  if ((how.resolve & RESOLVE_BENEATH) == 0) return open_file(call, at, flags, static_cast<u32>(how.mode));
-  // A mount point that no path names: whatever leaves the directory shows as an escape.
-  char way_out[PMEMFILE_PATH_MAX];
-  call.task.escape = way_out;
-  call.task.mount_point = "/\1";
-  Result<PMEMfile*> file = open_file(call, at, flags, static_cast<u32>(how.mode));
-  if (file.error() == vfs::kEscaped) return Error(EXDEV);
-  return file;
+  return open_file(call, at, static_cast<int>(how.flags), static_cast<u32>(how.mode));
 }
 
 } // namespace
@@ -90,6 +77,7 @@ PMEMFILE_API PMEMfile* pmemfile_openat2(PMEMfilepool* pool, PMEMfile* dir, const
   PMEMFILE_CALL(pool, nullptr);
   if (how == nullptr) return finish_open(Error(EFAULT));
   if (size < sizeof *how) return finish_open(Error(EINVAL));
+  if (size > 4096) return finish_open(Error(E2BIG)); // a page, as in Linux
   for (size_t i = sizeof *how; i < size; ++i)
     if (reinterpret_cast<const char*>(how)[i] != 0) return finish_open(Error(E2BIG));
   return finish_open(open_by_how(call, dir, path, *how));

@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 
 #include "preload/handlers.h"
+#include "preload/limits.h"
 
 namespace pmemfile::preload {
 namespace {
@@ -57,6 +58,7 @@ void read_credentials(Process& process) {
   read_ids(process);
   read_capabilities(process);
   read_groups(process);
+  read_file_size_limit(process);
   long old = raw_syscall(SYS_umask, 077);
   raw_syscall(SYS_umask, old);
   process.umask = static_cast<u32>(old);

@@ -175,6 +175,7 @@ vfs::Task make_task(Call& call, u32 mount) {
   task.pool = call.process.pools[mount];
   task.credentials = &call.process.credentials;
   task.umask = call.process.umask;
+  task.file_size_limit = load_relaxed(call.process.file_size_limit);
   task.root = Ino{task.pool->store().geometry.root_ino[0]};
   task.mount_point = g_mounts[mount].point;
   task.escape = call.block.escape;

@@ -4,6 +4,7 @@
 #include <sys/uio.h>
 
 #include "preload/handlers.h"
+#include "preload/limits.h"
 #include "preload/paths.h"
 #include "preload/procfs.h"
 
@@ -22,8 +23,8 @@ long one_buffer(Call& call, bool write, i64 offset) {
     vector.bytes = kMaxTransfer;
   }
   vfs::Task task = make_task(call, mount_of(word));
-  return to_long(write ? vfs::write_file(task, description_of(word), offset, &vector, 1)
-                       : vfs::read_file(task, description_of(word), offset, &vector, 1));
+  if (!write) return to_long(vfs::read_file(task, description_of(word), offset, &vector, 1));
+  return end_of_growth(task, vfs::write_file(task, description_of(word), offset, &vector, 1));
 }
 
 // Copies the program's vectors into the thread's room and checks them as the kernel does.
@@ -51,8 +52,8 @@ long many_buffers(Call& call, bool write, i64 offset, int rwf_flags) {
   long error = take_vectors(call, vectors, count);
   if (error != 0) return error;
   vfs::Task task = make_task(call, mount_of(word));
-  return to_long(write ? vfs::write_file(task, description_of(word), offset, vectors, count, rwf_flags)
-                       : vfs::read_file(task, description_of(word), offset, vectors, count));
+  if (!write) return to_long(vfs::read_file(task, description_of(word), offset, vectors, count));
+  return end_of_growth(task, vfs::write_file(task, description_of(word), offset, vectors, count, rwf_flags));
 }
 
 long checked_flags(Call& call, int flags) {
@@ -108,14 +109,16 @@ long h_ftruncate(Call& call) {
   if (!is_file(word)) return -EBADF;
   if (static_cast<i64>(call.arg(1)) < 0) return -EINVAL;
   vfs::Task task = make_task(call, mount_of(word));
-  return to_long(vfs::truncate_file(task, description_of(word), call.arg(1)));
+  return end_of_growth(task, vfs::truncate_file(task, description_of(word), call.arg(1)));
 }
 
 long h_truncate(Call& call) {
   i64 size = static_cast<i64>(call.arg(1));
   return at_path(call, AT_FDCWD, 0, kFollowLast | kNeverKnown, [&](vfs::Task& task, Place& place) -> Result<void> {
     if (size < 0) return Error(EINVAL);
-    return vfs::truncate_at(task, place.at, static_cast<u64>(size));
+    Result<void> done = vfs::truncate_at(task, place.at, static_cast<u64>(size));
+    (void)end_of_growth(task, done);
+    return done;
   });
 }
 
@@ -125,7 +128,7 @@ long h_fallocate(Call& call) {
   i64 offset = static_cast<i64>(call.arg(2)), bytes = static_cast<i64>(call.arg(3));
   if (offset < 0 || bytes <= 0) return -EINVAL;
   vfs::Task task = make_task(call, mount_of(word));
-  return to_long(vfs::fallocate_file(task, description_of(word), call.fd(1), static_cast<u64>(offset), static_cast<u64>(bytes)));
+  return end_of_growth(task, vfs::fallocate_file(task, description_of(word), call.fd(1), static_cast<u64>(offset), static_cast<u64>(bytes)));
 }
 
 namespace {

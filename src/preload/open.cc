@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <linux/openat2.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -127,21 +126,113 @@ long h_openat(Call& call) {
   return open_any(call, call.fd(0), call.pointer<const char>(1), call.fd(2), call.arg(3), 1);
 }
 
-// openat2: RESOLVE_* restrictions that could matter inside a pool are not looked at there, so they are refused.
-long h_openat2(Call& call) {
-  open_how how{};
+// ---- openat2 ------------------------------------------------------------------------------------------------------
+
+namespace {
+
+bool has_dot_dot(const char* path) {
+  for (const char* at = path; *at != '\0';) {
+    if (at[0] == '.' && at[1] == '.' && (at[2] == '/' || at[2] == '\0')) return true;
+    while (*at != '/' && *at != '\0') ++at;
+    while (*at == '/') ++at;
+  }
+  return false;
+}
+
+// The argument as copy_struct_from_user() in Linux takes it: what a newer kernel may know has to be zero.
+long take_how(Call& call, open_how& how) {
   u64 size = call.arg(3);
   if (size < sizeof how) return -EINVAL;
-  if (pmem::copy_guarded(&how, call.pointer<void>(2), sizeof how) != 0) return -EFAULT;
-  Place place;
-  long error = locate(call, call.fd(0), call.pointer<const char>(1), kFollowLast, 0, place);
-  if (error != 0) return error;
-  if (!place.ours) {
-    empty_stash(call.process);
-    return kPassOn;
+  if (size > 4096) return -E2BIG;
+  auto* given = call.pointer<u8>(2);
+  for (u64 at = sizeof how; at < size; ++at) {
+    u8 more = 0;
+    if (pmem::copy_guarded(&more, given + at, 1) != 0) return -EFAULT;
+    if (more != 0) return -E2BIG;
   }
-  if ((how.resolve & ~u64{RESOLVE_NO_MAGICLINKS | RESOLVE_CACHED}) != 0) return refuse(call, ENOSYS);
-  return open_any(call, call.fd(0), call.pointer<const char>(1), static_cast<int>(how.flags), how.mode, 1);
+  return pmem::copy_guarded(&how, given, sizeof how) != 0 ? -EFAULT : 0;
+}
+
+// Is the directory that a relative path starts at one of ours?
+bool starts_with_us(Call& call, int dirfd, const char* path) {
+  if (path[0] == '/') return false;
+  return dirfd == AT_FDCWD ? call.process.cwd.in_pool : is_file(fd_word(call.process, static_cast<u32>(dirfd)));
+}
+
+// RESOLVE_BENEATH and RESOLVE_IN_ROOT: the directory is all that the path may see.
+long open_inside(Call& call, const open_how& how) {
+  auto* path = call.pointer<const char>(1);
+  Place base, place;
+  long bytes = pmemfile_preload_strnlen(path, kPathBytes);
+  if (bytes < 0) return bytes;
+  if (bytes == 0) return -ENOENT;
+  if (bytes == static_cast<long>(kPathBytes)) return -ENAMETOOLONG;
+  long error = locate(call, call.fd(0), "", kAllowEmpty, 0, base);
+  if (error != 0) return error;
+  if (base.ours) {
+    vfs::Task task = make_task(call, base.mount);
+    place = base;
+    place.itself = false;
+    place.at.path = std::string_view(path, static_cast<u64>(bytes));
+    task.root = place.at.dir;
+    task.mount_point = {};
+    task.resolve = how.resolve;
+    return to_long(open_in_pool(call, task, place, static_cast<int>(how.flags), static_cast<u32>(how.mode)));
+  }
+  // From a directory of the kernel into a pool: as long as nothing on the way, or in the pool, points out of it again.
+  const char* inside = path;
+  if ((how.resolve & RESOLVE_IN_ROOT) != 0)
+    while (*inside == '/') ++inside;
+  if (inside[0] == '/' || inside[0] == '\0') return kPassOn;
+  error = locate(call, call.fd(0), inside, kFollowLast, 0, place);
+  if (error != 0) return error;
+  if (!place.ours) return kPassOn;
+  if ((how.resolve & RESOLVE_NO_XDEV) != 0) return -EXDEV;
+  if (place.through_link || place.magic || has_dot_dot(inside)) return refuse(call, ENOSYS);
+  vfs::Task task = make_task(call, place.mount);
+  task.mount_point = "/\1"; // that no path names: every absolute symlink leaves
+  task.resolve = how.resolve & ~u64{RESOLVE_BENEATH | RESOLVE_IN_ROOT};
+  Result<u64> opened = open_in_pool(call, task, place, static_cast<int>(how.flags), static_cast<u32>(how.mode));
+  return opened.error() == vfs::kEscaped ? refuse(call, ENOSYS) : to_long(opened);
+}
+
+// The other ways of resolving: what they forbid on the kernel's part of the path, then the pool's.
+long open_restricted(Call& call, const open_how& how) {
+  auto* path = call.pointer<const char>(1);
+  int dirfd = call.fd(0);
+  bool follows = (how.flags & O_NOFOLLOW) == 0 && (how.flags & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL);
+  for (unsigned round = 0; round < 40; ++round) {
+    Place place;
+    long error = locate(call, dirfd, path, (follows ? kFollowLast : 0) | kNeverKnown, 0, place);
+    if (error != 0) return error;
+    if (!place.ours) return round == 0 ? kPassOn : kernel_call_with_path(call, 1, path);
+    if (place.special != Special::kNone) return -ELOOP;
+    if (place.magic && (how.resolve & (RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS)) != 0) return -ELOOP;
+    if (place.through_link && (how.resolve & RESOLVE_NO_SYMLINKS) != 0) return -ELOOP;
+    if (!starts_with_us(call, dirfd, path) && (how.resolve & RESOLVE_NO_XDEV) != 0) return -EXDEV;
+    vfs::Task task = make_task(call, place.mount);
+    task.resolve = how.resolve;
+    Result<u64> opened = open_in_pool(call, task, place, static_cast<int>(how.flags), static_cast<u32>(how.mode));
+    if (opened.error() != vfs::kEscaped) return to_long(opened);
+    memcpy(call.block.rooms[0].path, call.block.escape, kPathBytes);
+    path = call.block.rooms[0].path;
+    dirfd = AT_FDCWD;
+  }
+  return -ELOOP;
+}
+
+} // namespace
+
+long h_openat2(Call& call) {
+  open_how how{};
+  long error = take_how(call, how);
+  if (error != 0) return error;
+  Result<void> checked = vfs::check_open_how(how);
+  if (!checked.ok()) return -checked.error();
+  if (how.resolve == 0) return open_any(call, call.fd(0), call.pointer<const char>(1), static_cast<int>(how.flags), how.mode, 1);
+  long fd = (how.resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT)) != 0 ? open_inside(call, how) : open_restricted(call, how);
+  if (fd == kPassOn) empty_stash(call.process);
+  return fd;
 }
 
 long h_close(Call& call) {
@@ -266,23 +357,6 @@ long h_dup3(Call& call) {
 // Calls of the kernel that make descriptors take the lowest numbers: the stash must not stand in their way.
 long h_makes_descriptor(Call& call) {
   if (load_relaxed(call.process.stash_count) != 0) empty_stash(call.process);
-  return kPassOn;
-}
-
-// A new limit of descriptors: numbers beyond it must not come from the stash, and our own is taken while it can be high.
-namespace {
-void before_new_limit(Call& call, u64 resource, u64 limit) {
-  if (resource != RLIMIT_NOFILE || limit == 0) return;
-  take_placeholder(call.process);
-  empty_stash(call.process);
-}
-} // namespace
-long h_setrlimit(Call& call) {
-  before_new_limit(call, call.arg(0), call.arg(1));
-  return kPassOn;
-}
-long h_prlimit64(Call& call) {
-  before_new_limit(call, call.arg(1), call.arg(2));
   return kPassOn;
 }
 

@@ -134,12 +134,14 @@ bool take_own_proc(Walk& walk, const char* rest, bool follow, Place& place) {
     }
     vfs::DescriptionInfo info = vfs::info(walk.call.pool(mount_of(word)), description_of(word));
     set_ours(place, mount_of(word), info.ino, rest, last);
+    place.magic = true;
     return true;
   }
   if (equal(part, "/cwd", strlen(part)) && walk.call.process.cwd.in_pool) {
     const Cwd& cwd = walk.call.process.cwd;
     if (last && !follow) place.special = Special::kProcCwd;
     set_ours(place, cwd.mount, cwd.ino, rest, last);
+    place.magic = place.special == Special::kNone;
     return true;
   }
   if (!last) return false;
@@ -229,6 +231,7 @@ long walk_kernel_path(Call& call, int dirfd, const char* path, unsigned options,
     at += bytes;
   }
   place.plain_dir = walk.plain;
+  place.through_link = walk.symlinks != 0;
   place.changing = walk.own_proc || walk.missing;
   return 0;
 }

@@ -29,6 +29,8 @@ struct Place {
   bool known = false;      // answered from memory: another process may have changed a directory since (foundations H9)
   bool changing = false;   // through /proc/self, or a directory that is not there yet: not remembered
   Special special = Special::kNone;
+  bool through_link = false; // a symlink of the kernel was followed,
+  bool magic = false;        // or one of /proc/self that leads to something of ours
   bool hidden = false;     // names a descriptor that the program does not have
 };
 

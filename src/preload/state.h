@@ -96,6 +96,7 @@ struct Process {
   Cwd cwd;
   bool credentials_known = false; // read when the first call needs them
   u32 umask = 022;
+  u64 file_size_limit = ~u64{0}; // RLIMIT_FSIZE (limits.h)
   vfs::Credentials credentials;
   u32 groups[64] = {};
   u32* many_groups = nullptr; // if they do not fit

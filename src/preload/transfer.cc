@@ -5,8 +5,9 @@
 #include <sys/select.h>
 
 #include "preload/handlers.h"
-#include "preload/signals.h"
+#include "preload/limits.h"
 #include "preload/paths.h"
+#include "preload/signals.h"
 
 namespace pmemfile::preload {
 namespace {
@@ -33,7 +34,7 @@ long write_end(Call& call, const End& end, char* buffer, u64 bytes) {
                                  : wait_in_kernel(SYS_write, end.fd, as_arg(buffer), static_cast<long>(bytes), 0, 0, 0);
   vfs::Task task = make_task(call, mount_of(end.word));
   data::IoVec vector{buffer, bytes};
-  return to_long(vfs::write_file(task, description_of(end.word), end.offset != nullptr ? *end.offset : -1, &vector, 1));
+  return end_of_growth(task, vfs::write_file(task, description_of(end.word), end.offset != nullptr ? *end.offset : -1, &vector, 1));
 }
 
 // What was read and could not be written goes back: the source's own offset is set behind what was written.
@@ -47,23 +48,54 @@ void step_back(Call& call, const End& end, u64 bytes) {
   (void)vfs::seek_file(task, description_of(end.word), -static_cast<i64>(bytes), SEEK_CUR);
 }
 
-long copy_between(Call& call, End from, End to, u64 bytes, bool stop_when_short) {
+// Until an error, as splice in Linux: a write that was cut short is tried again, and only then is the limit exceeded.
+long write_all(Call& call, const End& to, char* buffer, u64 bytes) {
+  u64 done = 0;
+  while (done < bytes) {
+    long put = write_end(call, to, buffer + done, bytes - done);
+    if (put <= 0) return done != 0 ? static_cast<long>(done) : put;
+    if (to.offset != nullptr) *to.offset += put;
+    done += static_cast<u64>(put);
+  }
+  return static_cast<long>(done);
+}
+
+bool is_pipe(int fd) { return raw_syscall(SYS_fcntl, fd, F_GETPIPE_SZ) > 0; }
+
+// A pipe is never waited for once something was moved, nor with `no_wait`. 0, or -EAGAIN.
+long wait_for_pipe(const End& end, short events, bool no_wait) {
+  pollfd wanted{end.fd, events, 0};
+  long ready = wait_in_kernel(SYS_poll, as_arg(&wanted), 1, no_wait ? 0 : -1, 0, 0, 0);
+  return ready == 0 ? -EAGAIN : min_of(ready, 0L);
+}
+
+bool is_nonblocking(int fd) {
+  long flags = raw_syscall(SYS_fcntl, fd, F_GETFL);
+  return flags > 0 && (flags & O_NONBLOCK) != 0;
+}
+
+constexpr u64 kPipePiece = 4096; // PIPE_BUF: what a pipe with room takes without waiting
+
+// `stop_when_short`: the source gives what it has. Pipes on either side: as splice(2), what they have and take.
+long copy_between(Call& call, End from, End to, u64 bytes, bool stop_when_short, bool no_wait = false) {
   char* buffer = reinterpret_cast<char*>(call.block.scratch);
+  bool from_pipe = from.word == 0 && from.offset == nullptr && is_pipe(from.fd);
+  bool to_pipe = to.word == 0 && is_pipe(to.fd);
   u64 done = 0;
   bytes = min_of<u64>(bytes, 0x7ffff000);
   while (done < bytes) {
-    u64 step = min_of<u64>(bytes - done, sizeof call.block.scratch);
+    u64 step = min_of<u64>(bytes - done, to_pipe ? kPipePiece : sizeof call.block.scratch);
+    long ready = 0;
+    if (to_pipe) ready = wait_for_pipe(to, POLLOUT, no_wait || done != 0);
+    if (from_pipe && ready == 0) ready = wait_for_pipe(from, POLLIN, no_wait || done != 0);
+    if (ready != 0) return done != 0 ? static_cast<long>(done) : ready;
     long got = read_end(call, from, buffer, step);
     if (got <= 0) return done != 0 ? static_cast<long>(done) : got;
-    long put = write_end(call, to, buffer, static_cast<u64>(got));
-    if (put < 0) {
-      step_back(call, from, static_cast<u64>(got));
-      return done != 0 ? static_cast<long>(done) : put;
-    }
-    if (from.offset != nullptr) *from.offset += put;
-    if (to.offset != nullptr) *to.offset += put;
+    long put = write_all(call, to, buffer, static_cast<u64>(got));
+    if (from.offset != nullptr) *from.offset += max_of(put, 0L);
+    step_back(call, from, static_cast<u64>(got - max_of(put, 0L)));
+    if (put < 0) return done != 0 ? static_cast<long>(done) : put;
     done += static_cast<u64>(put);
-    step_back(call, from, static_cast<u64>(got - put));
     if (put < got || (stop_when_short && static_cast<u64>(got) < step)) break;
   }
   return static_cast<long>(done);
@@ -88,8 +120,6 @@ class OffsetArgument {
   long error_ = 0;
 };
 
-bool is_pipe(int fd) { return raw_syscall(SYS_fcntl, fd, F_GETPIPE_SZ) > 0; }
-
 } // namespace
 
 long h_sendfile(Call& call) {
@@ -99,7 +129,8 @@ long h_sendfile(Call& call) {
   OffsetArgument offset(call, 2);
   if (offset.error() != 0) return offset.error();
   if (is_file(out) && (vfs::info(call.pool(mount_of(out)), description_of(out)).flags & O_APPEND) != 0) return -EINVAL;
-  long result = copy_between(call, End{call.fd(1), in, offset.get()}, End{call.fd(0), out, nullptr}, call.arg(3), in == 0);
+  bool no_wait = out == 0 && is_nonblocking(call.fd(0));
+  long result = copy_between(call, End{call.fd(1), in, offset.get()}, End{call.fd(0), out, nullptr}, call.arg(3), in == 0, no_wait);
   if (result >= 0) offset.put_back();
   return result;
 }
@@ -114,7 +145,7 @@ long h_copy_file_range(Call& call) {
   if (from.error() != 0) return from.error();
   if (to.error() != 0) return to.error();
   vfs::Task task = make_task(call, mount_of(in));
-  long result = to_long(vfs::copy_range(task, description_of(in), from.get(), description_of(out), to.get(), call.arg(4)));
+  long result = end_of_growth(task, vfs::copy_range(task, description_of(in), from.get(), description_of(out), to.get(), call.arg(4)));
   if (result >= 0) from.put_back(), to.put_back();
   return result;
 }
@@ -130,7 +161,9 @@ long h_splice(Call& call) {
   OffsetArgument from(call, 1), to(call, 3);
   if (from.error() != 0) return from.error();
   if (to.error() != 0) return to.error();
-  long result = copy_between(call, End{call.fd(0), in, from.get()}, End{call.fd(2), out, to.get()}, call.arg(4), true);
+  if ((call.arg(5) & ~u64{SPLICE_F_MOVE | SPLICE_F_NONBLOCK | SPLICE_F_MORE | SPLICE_F_GIFT} & 0xffffffff) != 0) return -EINVAL;
+  bool no_wait = (call.arg(5) & SPLICE_F_NONBLOCK) != 0 || is_nonblocking(in != 0 ? call.fd(2) : call.fd(0));
+  long result = copy_between(call, End{call.fd(0), in, from.get()}, End{call.fd(2), out, to.get()}, call.arg(4), true, no_wait);
   if (result >= 0) from.put_back(), to.put_back();
   return result;
 }

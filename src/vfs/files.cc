@@ -53,6 +53,7 @@ struct Transfer {
   u32 count;
   u64 bytes = 0;
   data::IoVec single{};
+  data::IoVec tail{}; // of the last vector, what is left of it after a cut
 
   Transfer(const data::IoVec* all, u32 all_count) : vectors(all), count(all_count) {
     for (u32 i = 0; i < all_count; ++i) {
@@ -82,6 +83,8 @@ struct Transfer {
         vectors = &single;
         sum = limit;
         i = 1;
+      } else {
+        tail = data::IoVec{vectors[i].base, limit - sum};
       }
       count = i;
       break;
@@ -110,8 +113,16 @@ Result<void> drop_set_ids(Task& task, Ino ino) {
   });
 }
 
-Result<void> check_limit(const Task& task, u64 size) {
-  return size > task.file_size_limit || size > layout::kMaxFileBytes ? Result<void>(Error(EFBIG)) : Result<void>();
+Error beyond_limit(Task& task) {
+  task.over_limit = true;
+  return Error(EFBIG);
+}
+
+// May the file grow to `size`? What is no growth is never too much (inode_newsize_ok() in Linux).
+Result<void> check_growth(Task& task, Ino ino, u64 size) {
+  if (size > layout::kMaxFileBytes) return Error(EFBIG);
+  if (PMEMFILE_LIKELY(size <= task.file_size_limit)) return {};
+  return size > TRY(inode::read(task.pool->store(), ino)).size ? Result<void>(beyond_limit(task)) : Result<void>();
 }
 
 // Held while blocks may be taken away from a file: no mapping begins meanwhile, so that nobody maps a block that is
@@ -134,6 +145,17 @@ class Shrinking {
   shm::Vnode* vnode_;
 };
 
+Result<data::Written> write_vectors(Task& task, OpenDescription& description, u64 offset, const data::IoVec* vectors, u32 count, bool append) {
+  Store& store = task.pool->store();
+  Ino ino{description.ino};
+  data::WriteFlags flags{.append = append};
+  if (PMEMFILE_LIKELY(!store.atomic_data)) return data::write(store, ino, offset, vectors, count, flags);
+  // Blocks that are mapped stay where they are, and so are overwritten in place.
+  Shrinking shrinking(*task.pool, description);
+  flags.atomic = !shrinking.pinned();
+  return data::write(store, ino, offset, vectors, count, flags);
+}
+
 Result<data::Written> write_at(Task& task, OpenDescription& description, u64 offset, Transfer& transfer, bool append) {
   Store& store = task.pool->store();
   Ino ino{description.ino};
@@ -142,16 +164,17 @@ Result<data::Written> write_at(Task& task, OpenDescription& description, u64 off
   if (PMEMFILE_UNLIKELY(append && task.file_size_limit != ~u64{0})) start = TRY(inode::read(store, ino)).size;
   u64 limit = min_of(task.file_size_limit, layout::kMaxFileBytes);
   if (!append || task.file_size_limit != ~u64{0}) {
-    if (PMEMFILE_UNLIKELY(start >= limit)) return Error(EFBIG);
+    if (PMEMFILE_UNLIKELY(start >= limit)) return start >= task.file_size_limit ? beyond_limit(task) : Error(EFBIG);
     if (PMEMFILE_UNLIKELY(transfer.bytes > limit - start)) transfer.cut(limit - start);
   }
   TRY(drop_set_ids(task, ino));
-  data::WriteFlags flags{.append = append};
-  if (PMEMFILE_LIKELY(!store.atomic_data)) return data::write(store, ino, offset, transfer.vectors, transfer.count, flags);
-  // Blocks that are mapped stay where they are, and so are overwritten in place.
-  Shrinking shrinking(*task.pool, description);
-  flags.atomic = !shrinking.pinned();
-  return data::write(store, ino, offset, transfer.vectors, transfer.count, flags);
+  if (PMEMFILE_LIKELY(transfer.tail.bytes == 0))
+    return write_vectors(task, description, offset, transfer.vectors, transfer.count, append);
+  data::Written first = TRY(write_vectors(task, description, offset, transfer.vectors, transfer.count, append));
+  if (first.bytes < transfer.bytes) return first;
+  Result<data::Written> last = write_vectors(task, description, first.offset + first.bytes, &transfer.tail, 1, append);
+  if (last.ok()) first.bytes += last.value().bytes;
+  return first;
 }
 
 Result<u64> seek_target(Store& store, const OpenDescription& description, i64 offset, int whence) {
@@ -230,8 +253,8 @@ Result<u64> seek_file(Task& task, Description number, i64 offset, int whence) {
 
 Result<void> truncate_open(Task& task, Description number, u64 size) {
   OpenDescription& description = *TRY(opened(*task.pool, number));
-  TRY(check_limit(task, size));
   Ino ino{description.ino};
+  TRY(check_growth(task, ino, size));
   TRY(drop_set_ids(task, ino));
   Shrinking shrinking(*task.pool, description);
   return data::truncate(task.pool->store(), ino, size, shrinking.pinned());
@@ -251,8 +274,9 @@ Result<void> fallocate_file(Task& task, Description number, int mode, u64 offset
   if (is_dir(description.mode)) return Error(EISDIR);
   if (!is_regular(description.mode)) return Error(ENODEV);
   if (offset + bytes > layout::kMaxFileBytes) return Error(EFBIG);
-  if ((mode & FALLOC_FL_KEEP_SIZE) == 0) TRY(check_limit(task, offset + bytes));
   Ino ino{description.ino};
+  constexpr int kElsewhere = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE;
+  if ((mode & kElsewhere) == 0) TRY(check_growth(task, ino, offset + bytes));
   TRY(drop_set_ids(task, ino));
   Shrinking shrinking(*task.pool, description);
   return data::fallocate(task.pool->store(), ino, mode, offset, bytes, shrinking.pinned());

@@ -2,6 +2,7 @@
 #include "vfs/open_files.h"
 
 #include <fcntl.h>
+#include <linux/openat2.h>
 
 #include "vfs/names.h"
 #include "vfs/walk.h"
@@ -285,6 +286,23 @@ Result<OpenResult> open_at(Task& task, At at, int flags, u32 mode, u32 handle) {
     if (at.path.empty()) return opened;
   }
   return Error(ESTALE);
+}
+
+Result<void> check_open_how(const open_how& how) {
+  constexpr u64 kKnownFlags = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK | O_DSYNC | O_SYNC | O_ASYNC | O_DIRECT |
+                              kLargeFile | O_DIRECTORY | O_NOFOLLOW | O_NOATIME | O_CLOEXEC | O_PATH | O_TMPFILE;
+  constexpr u64 kUnnamed = O_TMPFILE & ~O_DIRECTORY;
+  constexpr u64 kWays = RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH | RESOLVE_IN_ROOT | RESOLVE_CACHED;
+  if ((how.flags & ~kKnownFlags) != 0 || (how.resolve & ~kWays) != 0) return Error(EINVAL);
+  if ((how.resolve & RESOLVE_BENEATH) != 0 && (how.resolve & RESOLVE_IN_ROOT) != 0) return Error(EINVAL);
+  bool makes = (how.flags & (O_CREAT | kUnnamed)) != 0;
+  if ((how.mode & ~(makes ? u64{kPermissionBits} : 0)) != 0) return Error(EINVAL);
+  if ((how.flags & O_CREAT) != 0 && (how.flags & O_DIRECTORY) != 0) return Error(EINVAL);
+  if ((how.flags & kUnnamed) != 0 && ((how.flags & O_DIRECTORY) == 0 || (how.flags & O_ACCMODE) == O_RDONLY)) return Error(EINVAL);
+  if ((how.flags & O_PATH) != 0 && (how.flags & ~u64{kPathFlags | O_CLOEXEC}) != 0) return Error(EINVAL);
+  // "Only if it needs no waiting": what changes something may have to.
+  if ((how.resolve & RESOLVE_CACHED) != 0 && (makes || (how.flags & O_TRUNC) != 0)) return Error(EAGAIN);
+  return {};
 }
 
 Result<void> close_handle(Pool& pool, u32 handle) { return drop_handle(pool, open_tables(pool).self, handle); }

@@ -17,6 +17,7 @@ struct statfs;
 struct statx;
 struct timespec;
 struct flock;
+struct open_how;
 
 namespace pmemfile::vfs {
 
@@ -47,7 +48,9 @@ struct Task {
   char* escape = nullptr;        // PATH_MAX bytes, needed if mount_point is not empty
   u32 escape_length = 0;
   u8 escaped_argument = 0;       // which path of a two-path verb left: 0 or 1
-  u64 file_size_limit = ~u64{0}; // RLIMIT_FSIZE; EFBIG beyond it (the signal is the caller's)
+  u64 file_size_limit = ~u64{0}; // RLIMIT_FSIZE; EFBIG beyond it
+  bool over_limit = false;       // it was: the signal is the caller's
+  u64 resolve = 0;               // RESOLVE_* of openat2(2); BENEATH and IN_ROOT: `root` is the directory not to be left
   const volatile u32* interrupted = nullptr; // waiting verbs give up with EINTR when it becomes non-zero
   // Set by verbs that took the last name of a FIFO or socket: what stands for it elsewhere has no more use.
   struct Gone {
@@ -135,6 +138,8 @@ struct OpenResult {
 // them. `handle`: the index that refers to it from now on (must be free). FIFOs, sockets and devices: ENXIO (sockets),
 // otherwise as documented in docs/.
 Result<OpenResult> open_at(Task& task, At at, int flags, u32 mode, u32 handle);
+// What openat2(2) says of its argument before it looks at the path.
+Result<void> check_open_how(const open_how& how);
 // Drops a handle; the last one of a description closes it (flock released, orphan freed). POSIX record locks of this
 // process on the inode are dropped too, as close(2) does.
 Result<void> close_handle(Pool& pool, u32 handle);

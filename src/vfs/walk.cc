@@ -1,5 +1,7 @@
 #include "vfs/walk.h"
 
+#include <linux/openat2.h>
+
 #include "vfs/walk_cache.h"
 
 namespace pmemfile::vfs {
@@ -131,6 +133,7 @@ Result<void> Walk::attempt(At at) {
     text_.remove_suffix(1);
     must_be_dir_ = true;
   }
+  if (PMEMFILE_UNLIKELY(absolute && (task_.resolve & RESOLVE_BENEATH) != 0)) return Error(EXDEV);
   Ino start = absolute ? task_.root : at.dir;
   if (!jump(start)) {
     keep_ = !prefix_.empty() && stripe_is_free(start);
@@ -301,7 +304,7 @@ Result<void> Walk::enter(Ino ino, const dir::Entry& entry) {
 // `..`. A directory cannot be removed while it has subdirectories, so the parent is what the pointer says as long as the
 // pointer says so. A removed directory that is still open remembers its parent with the generation (stage_last_unlink).
 Result<void> Walk::go_up() {
-  if (node_.ino == task_.root) return task_.mount_point.empty() ? Result<void>() : escape_up();
+  if (node_.ino == task_.root) return task_.resolve != 0 || !task_.mount_point.empty() ? escape_up() : Result<void>();
   struct Up {
     u64 parent, key;
     bool removed;
@@ -330,7 +333,7 @@ Result<void> Walk::go_up() {
 // ---- Symlinks and ways out of the pool --------------------------------------------------------------------------
 
 __attribute__((noinline)) Result<void> Walk::follow_link(const dir::Entry& entry) {
-  if (++links_followed_ > kMaxLinksFollowed) return Error(ELOOP);
+  if (++links_followed_ > kMaxLinksFollowed || (task_.resolve & RESOLVE_NO_SYMLINKS) != 0) return Error(ELOOP);
   keep_ = false;
   Frame frame{entry.ino, 0, 0, 0};
   Result<u32> length = target_length(store_, entry.ino, frame.identity);
@@ -359,7 +362,11 @@ __attribute__((noinline)) Result<void> Walk::follow_link(const dir::Entry& entry
 // An absolute target starts at the root of the tree: at once if the tree is all there is, behind the mount point's path
 // if it begins with it.
 Result<void> Walk::absolute_target(Frame& frame) {
-  if (!task_.mount_point.empty() && !TRY(under_mount_point(frame))) return escape_to_target(frame);
+  if ((task_.resolve & RESOLVE_BENEATH) != 0) return Error(EXDEV);
+  if (!task_.mount_point.empty()) { // else the tree is all there is, and "/" no other mount
+    if ((task_.resolve & RESOLVE_NO_XDEV) != 0) return Error(EXDEV);
+    if (!TRY(under_mount_point(frame))) return escape_to_target(frame);
+  }
   char slash = '/';
   while (frame.offset < frame.length) {
     TRY(read_target(store_, frame.ino, frame.identity, frame.offset, &slash, 1));
@@ -400,6 +407,9 @@ Result<bool> Walk::under_mount_point(Frame& frame) {
 
 // `..` of the root of a mounted tree: the parent of the mount point, then the rest of the path.
 __attribute__((noinline)) Result<void> Walk::escape_up() {
+  if ((task_.resolve & RESOLVE_BENEATH) != 0) return Error(EXDEV);
+  if (task_.mount_point.empty()) return {};
+  if ((task_.resolve & RESOLVE_NO_XDEV) != 0) return Error(EXDEV);
   std::string_view mount = task_.mount_point;
   std::size_t length = mount.size();
   while (length > 0 && mount[length - 1] != '/') --length; // keeps the slash

@@ -84,6 +84,15 @@ static void open_beneath(void)
 	PMEMfile *root = pmemfile_openat2(pool, dir, "/../q", &how, sizeof how);
 	CHECK(root != NULL);
 	pmemfile_close(pool, root);
+	how.resolve = RESOLVE_NO_SYMLINKS;
+	FAILS(pmemfile_openat2(pool, dir, "absolute", &how, sizeof how), ELOOP);
+	root = pmemfile_openat2(pool, dir, "../p/q", &how, sizeof how);
+	CHECK(root != NULL);
+	pmemfile_close(pool, root);
+	how.resolve = RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS;
+	root = pmemfile_openat2(pool, dir, "absolute", &how, sizeof how);
+	CHECK(root != NULL);
+	pmemfile_close(pool, root);
 	how.flags = 1ull << 40;
 	FAILS(pmemfile_openat2(pool, dir, "q", &how, sizeof how), EINVAL);
 	pmemfile_close(pool, dir);
