@@ -112,7 +112,7 @@ ssize_t transfer(PMEMfilepool* pool, PMEMfile* file, const iovec* vectors, int c
     if (count != 0 && vectors == nullptr) return Error(EFAULT);
     auto* list = reinterpret_cast<const data::IoVec*>(vectors);
     if constexpr (way == Way::kRead)
-      return vfs::read_file(call.task, description, offset, list, static_cast<u32>(count));
+      return vfs::read_file(call.task, description, offset, list, static_cast<u32>(count), flags);
     else
       return vfs::write_file(call.task, description, offset, list, static_cast<u32>(count), flags);
   };
@@ -127,9 +127,6 @@ ssize_t transfer_at(PMEMfilepool* pool, PMEMfile* file, const iovec* vectors, in
   }
   return transfer<way>(pool, file, vectors, count, offset, flags);
 }
-
-// RWF_* of reads: hints only, as nothing here waits for a device.
-constexpr int kReadFlags = 0x1 /* HIPRI */ | 0x2 /* DSYNC */ | 0x4 /* SYNC */ | 0x8 /* NOWAIT */;
 
 } // namespace
 
@@ -148,11 +145,8 @@ PMEMFILE_API ssize_t pmemfile_preadv(PMEMfilepool* pool, PMEMfile* file, const i
   return transfer_at<Way::kRead>(pool, file, iov, count, offset);
 }
 PMEMFILE_API ssize_t pmemfile_preadv2(PMEMfilepool* pool, PMEMfile* file, const iovec* iov, int count, __off64_t offset, int flags) {
-  if ((flags & ~kReadFlags) != 0) {
-    fail(EOPNOTSUPP);
-    return -1;
-  }
-  return offset == -1 ? transfer<Way::kRead>(pool, file, iov, count, -1) : transfer_at<Way::kRead>(pool, file, iov, count, offset);
+  return offset == -1 ? transfer<Way::kRead>(pool, file, iov, count, -1, flags)
+                      : transfer_at<Way::kRead>(pool, file, iov, count, offset, flags);
 }
 PMEMFILE_API ssize_t pmemfile_write(PMEMfilepool* pool, PMEMfile* file, const void* buf, size_t size) {
   iovec vector{const_cast<void*>(buf), size};

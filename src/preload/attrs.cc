@@ -11,6 +11,9 @@
 namespace pmemfile::preload {
 namespace {
 
+constexpr int kStatFlags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_FORCE_SYNC | AT_STATX_DONT_SYNC;
+constexpr int kChangeFlags = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH;
+
 vfs::Follow follow_of(unsigned options) { return (options & kFollowLast) != 0 ? vfs::Follow::kYes : vfs::Follow::kNo; }
 
 // What stat says of a symlink in /proc/self/fd that leads to a file of ours: what the kernel says of it.
@@ -61,6 +64,7 @@ long h_stat(Call& call) { return stat_path(call, AT_FDCWD, 0, kFollowLast, call.
 long h_lstat(Call& call) { return stat_path(call, AT_FDCWD, 0, 0, call.pointer<struct stat>(1)); }
 long h_newfstatat(Call& call) {
   int flags = call.fd(3);
+  if ((flags & ~kStatFlags) != 0) return -EINVAL;
   unsigned options = ((flags & AT_SYMLINK_NOFOLLOW) != 0 ? 0 : kFollowLast) | ((flags & AT_EMPTY_PATH) != 0 ? kAllowEmpty : 0);
   return stat_path(call, call.fd(0), 1, options, call.pointer<struct stat>(2));
 }
@@ -76,6 +80,8 @@ long h_statx(Call& call) {
   int flags = call.fd(2);
   unsigned mask = static_cast<unsigned>(call.arg(3));
   auto* out = call.pointer<struct statx>(4);
+  constexpr int kBoth = AT_STATX_FORCE_SYNC | AT_STATX_DONT_SYNC;
+  if ((mask & STATX__RESERVED) != 0 || (flags & kBoth) == kBoth || (flags & ~kStatFlags) != 0) return -EINVAL;
   unsigned options = ((flags & AT_SYMLINK_NOFOLLOW) != 0 ? 0 : kFollowLast) | ((flags & AT_EMPTY_PATH) != 0 ? kAllowEmpty : 0);
   return stat_any(
       call, call.fd(0), 1, options,
@@ -85,7 +91,7 @@ long h_statx(Call& call) {
         return S_ISLNK(out->stx_mode) ? -ELOOP : 0;
       },
       [&](vfs::Task& task, Place& place) -> Result<void> {
-        if ((mask & 0x80000000u) != 0 || (flags & 0x6000) == 0x6000) return Error(EINVAL);
+        task.mount_id = kFirstMountId + place.mount;
         return vfs::statx_at(task, place.at, follow_of(options), place.itself, mask, out);
       });
 }
@@ -99,12 +105,14 @@ long access_path(Call& call, int dirfd, unsigned path_index, int mode, int flags
   });
 }
 long chmod_path(Call& call, int dirfd, unsigned path_index, u32 mode, int flags) {
+  if ((flags & ~kChangeFlags) != 0) return -EINVAL;
   unsigned options = ((flags & AT_SYMLINK_NOFOLLOW) != 0 ? 0 : kFollowLast) | ((flags & AT_EMPTY_PATH) != 0 ? kAllowEmpty : 0);
   return at_path(call, dirfd, path_index, options, [&](vfs::Task& task, Place& place) {
     return vfs::chmod_at(task, place.at, follow_of(options), place.itself, mode & 07777);
   });
 }
 long chown_path(Call& call, int dirfd, unsigned path_index, u32 uid, u32 gid, int flags) {
+  if ((flags & ~kChangeFlags) != 0) return -EINVAL;
   unsigned options = ((flags & AT_SYMLINK_NOFOLLOW) != 0 ? 0 : kFollowLast) | ((flags & AT_EMPTY_PATH) != 0 ? kAllowEmpty : 0);
   return at_path(call, dirfd, path_index, options, [&](vfs::Task& task, Place& place) {
     return vfs::chown_at(task, place.at, follow_of(options), place.itself, uid, gid);
@@ -153,6 +161,7 @@ long h_fchown(Call& call) {
 namespace {
 
 long set_times(Call& call, int dirfd, unsigned path_index, int flags, const timespec* times) {
+  if ((flags & ~kChangeFlags) != 0) return -EINVAL;
   unsigned options = (flags & AT_SYMLINK_NOFOLLOW) != 0 ? 0 : kFollowLast;
   if ((flags & AT_EMPTY_PATH) != 0) options |= kAllowEmpty;
   return at_path(call, dirfd, path_index, options, [&](vfs::Task& task, Place& place) {
@@ -218,6 +227,43 @@ long h_utime(Call& call) {
     given = times;
   }
   return set_times(call, AT_FDCWD, 0, 0, given);
+}
+
+// ---- File handles -----------------------------------------------------------------------------------------------
+
+// The kernel's layout: what programs keep are these bytes, and the number of the inode with its generation finds it again.
+namespace {
+struct Handle {
+  u32 bytes;
+  i32 type;
+  u64 ino, generation;
+};
+constexpr u32 kHandleHead = 8, kHandleBytes = 16, kMaxHandleBytes = 128; // MAX_HANDLE_SZ
+constexpr i32 kHandleType = 0x504d; // "MP": no number of the kernel's
+constexpr int kHandleFid = 0x200, kHandleUniqueMount = 1;
+
+Result<void> give_handle(Call& call, vfs::Task& task, const Place& place, vfs::Follow follow) {
+  inode::Attr attr = TRY(vfs::resolve(task, place.at, follow, place.itself));
+  Handle handle{};
+  if (pmem::copy_guarded(&handle, call.pointer<void>(2), kHandleHead) != 0) return Error(EFAULT);
+  if (handle.bytes > kMaxHandleBytes) return Error(EINVAL);
+  bool fits = handle.bytes >= kHandleBytes;
+  handle = Handle{kHandleBytes, kHandleType, raw(attr.ino), attr.generation};
+  u64 mount_id = kFirstMountId + place.mount;
+  bool unique = (call.fd(4) & kHandleUniqueMount) != 0;
+  if (pmem::copy_guarded(call.pointer<void>(3), &mount_id, unique ? sizeof(u64) : sizeof(i32)) != 0) return Error(EFAULT);
+  if (pmem::copy_guarded(call.pointer<void>(2), &handle, fits ? sizeof handle : kHandleHead) != 0) return Error(EFAULT);
+  return fits ? Result<void>() : Result<void>(Error(EOVERFLOW));
+}
+} // namespace
+
+long h_name_to_handle_at(Call& call) {
+  int flags = call.fd(4);
+  if ((flags & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH | kHandleFid | kHandleUniqueMount)) != 0) return kPassOn; // EINVAL there, too
+  unsigned options = ((flags & AT_SYMLINK_FOLLOW) != 0 ? kFollowLast : 0) | ((flags & AT_EMPTY_PATH) != 0 ? kAllowEmpty : 0);
+  return at_path(call, call.fd(0), 1, options, [&](vfs::Task& task, Place& place) {
+    return give_handle(call, task, place, follow_of(options));
+  });
 }
 
 // ---- statfs -----------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 // Contents through descriptors: read, write and their family, seeking, sizes, syncing.
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 
 #include "preload/handlers.h"
@@ -52,13 +53,8 @@ long many_buffers(Call& call, bool write, i64 offset, int rwf_flags) {
   long error = take_vectors(call, vectors, count);
   if (error != 0) return error;
   vfs::Task task = make_task(call, mount_of(word));
-  if (!write) return to_long(vfs::read_file(task, description_of(word), offset, vectors, count));
+  if (!write) return to_long(vfs::read_file(task, description_of(word), offset, vectors, count, rwf_flags));
   return end_of_growth(task, vfs::write_file(task, description_of(word), offset, vectors, count, rwf_flags));
-}
-
-long checked_flags(Call& call, int flags) {
-  constexpr int kServed = RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_APPEND;
-  return (flags & ~kServed) != 0 ? refuse(call, EOPNOTSUPP) : 0;
 }
 
 } // namespace
@@ -85,15 +81,11 @@ long h_pwritev(Call& call) {
 }
 long h_preadv2(Call& call) {
   i64 offset = static_cast<i64>(call.arg(3));
-  if (offset < -1) return -EINVAL;
-  long error = checked_flags(call, call.fd(5));
-  return error != 0 ? error : many_buffers(call, false, offset, call.fd(5));
+  return offset < -1 ? -EINVAL : many_buffers(call, false, offset, call.fd(5));
 }
 long h_pwritev2(Call& call) {
   i64 offset = static_cast<i64>(call.arg(3));
-  if (offset < -1) return -EINVAL;
-  long error = checked_flags(call, call.fd(5));
-  return error != 0 ? error : many_buffers(call, true, offset, call.fd(5));
+  return offset < -1 ? -EINVAL : many_buffers(call, true, offset, call.fd(5));
 }
 
 long h_lseek(Call& call) {
@@ -149,10 +141,17 @@ long h_sync_file_range(Call& call) {
 }
 // Advice: nothing has to be read ahead.
 long h_fadvise64(Call& call) {
-  if (!is_file(call.file(0))) return -EBADF;
-  return call.arg(3) > 5 ? -EINVAL : 0;
+  u64 word = call.file(0);
+  if (!is_file(word) || (vfs::info(call.pool(mount_of(word)), description_of(word)).flags & O_PATH) != 0) return -EBADF;
+  return (call.arg(3) & 0xffffffff) > 5 || static_cast<i64>(call.arg(2)) < 0 ? -EINVAL : 0;
 }
-long h_readahead(Call& call) { return is_file(call.file(0)) ? 0 : -EBADF; }
+long h_readahead(Call& call) {
+  u64 word = call.file(0);
+  if (!is_file(word)) return -EBADF;
+  vfs::DescriptionInfo info = vfs::info(call.pool(mount_of(word)), description_of(word));
+  if ((info.flags & O_PATH) != 0 || (info.flags & O_ACCMODE) == O_WRONLY) return -EBADF;
+  return (info.mode & S_IFMT) == S_IFREG ? 0 : -EINVAL;
+}
 
 long h_getdents64(Call& call) {
   u64 word = call.file(0);

@@ -1,7 +1,9 @@
 // Calls that are answered without a pool operation, and those that are refused.
 
+#include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 
 #include <fcntl.h>
 
@@ -15,9 +17,10 @@ long h_ioctl(Call& call) {
   if (!is_file(word)) return -EBADF;
   vfs::DescriptionInfo info = vfs::info(call.pool(mount_of(word)), description_of(word));
   if ((info.flags & O_PATH) != 0) return -EBADF;
+  bool regular = (info.mode & S_IFMT) == S_IFREG;
   switch (call.arg(1) & 0xffffffff) {
     case FIONREAD: {
-      if ((info.mode & S_IFMT) != S_IFREG) return -ENOTTY;
+      if (!regular) return -ENOTTY;
       vfs::Task task = make_task(call, mount_of(word));
       Result<inode::Attr> attr = vfs::resolve(task, vfs::At{info.ino, {}}, vfs::Follow::kNo, true);
       if (!attr.ok()) return -attr.error();
@@ -33,12 +36,36 @@ long h_ioctl(Call& call) {
       return 0;
     }
     case FIONBIO:
-    case FIOASYNC:
-      return 0; // without effect on files
-    case FICLONE:
+    case FIOASYNC: {
+      i32 on = 0;
+      if (pmem::copy_guarded(&on, call.pointer<void>(2), sizeof on) != 0) return -EFAULT;
+      if ((call.arg(1) & 0xffffffff) == FIOASYNC) return on != 0 && (info.flags & O_ASYNC) == 0 ? -ENOTTY : 0;
+      int flags = on != 0 ? info.flags | O_NONBLOCK : info.flags & ~O_NONBLOCK;
+      return to_long(vfs::set_status_flags(call.pool(mount_of(word)), description_of(word), flags));
+    }
+    case FIOQSIZE: {
+      vfs::Task task = make_task(call, mount_of(word));
+      struct stat now;
+      Result<void> asked = vfs::stat_at(task, vfs::At{info.ino, {}}, vfs::Follow::kNo, true, &now);
+      if (!asked.ok()) return -asked.error();
+      return pmem::copy_guarded(call.pointer<void>(2), &now.st_size, sizeof now.st_size) != 0 ? -EFAULT : 0;
+    }
+    case FIGETBSZ: {
+      i32 bytes = 4096;
+      return pmem::copy_guarded(call.pointer<void>(2), &bytes, sizeof bytes) != 0 ? -EFAULT : 0;
+    }
+    case FIBMAP:
+      return !regular ? -ENOTTY : (make_task(call, mount_of(word)).credentials->capabilities & vfs::kCapSysRawio) != 0 ? -EINVAL : -EPERM;
+    case FS_IOC_FIEMAP:
+      return -EOPNOTSUPP;
+    case FIFREEZE:
+    case FITHAW:
+      return (make_task(call, mount_of(word)).credentials->capabilities & vfs::kCapSysAdmin) != 0 ? -EOPNOTSUPP : -EPERM;
+    case FICLONE: // callers copy then
+      return raw_syscall(SYS_fcntl, call.fd(2), F_GETFD) < 0 ? -EBADF : -EOPNOTSUPP;
     case FICLONERANGE:
     case FIDEDUPERANGE:
-      return -EOPNOTSUPP; // callers copy then
+      return -EOPNOTSUPP;
     default:
       return -ENOTTY;
   }

@@ -1,7 +1,9 @@
 // Names: making, removing, linking, moving, reading links.
 
 #include <fcntl.h>
+#include <stdio.h> // RENAME_*
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "preload/handlers.h"
 #include "preload/names_of.h"
@@ -120,6 +122,43 @@ struct PathArgument {
   bool rewritten;
 };
 
+bool is_rename(const Call& call) { return call.nr == SYS_rename || call.nr == SYS_renameat || call.nr == SYS_renameat2; }
+
+// What the kernel finds wrong with its side of a call between two mounts, by a call that cannot succeed: the other side is
+// in /proc. EXDEV if nothing; a source of link is looked at before the target, which is there already.
+int kernel_side_error(const Call& call, const PathArgument& kernels, bool is_target) {
+  constexpr const char* kThere = "/proc/self/stat";
+  if (raw_syscall(SYS_access, as_arg(kThere), F_OK) != 0) return EXDEV; // no /proc to try it with
+  int flags = call.nr == SYS_linkat ? call.fd(4) : 0;
+  long nr = is_rename(call) ? SYS_renameat : SYS_linkat;
+  long result = is_target ? raw_syscall(nr, AT_FDCWD, as_arg(kThere), kernels.dirfd, as_arg(kernels.path), 0)
+                          : raw_syscall(nr, kernels.dirfd, as_arg(kernels.path), AT_FDCWD, as_arg(kThere), flags);
+  bool fine = !is_syscall_error(result) || result == -EPERM || (!is_target && result == -EEXIST);
+  return fine ? EXDEV : static_cast<int>(-result);
+}
+
+// The same of our side: for rename its directory counts, for link the source itself, or that the new name is not there.
+int our_side_error(Call& call, vfs::Task& task, const Place& place, const Result<inode::Attr>& found, bool is_target) {
+  char buffer[256];
+  if (is_rename(call)) {
+    if (is_mount_root(task, place)) return EBUSY; // EXDEV would make mv copy the pool out and empty it
+    return place.itself ? EXDEV : vfs::resolve_parent(task, place.at, buffer).error();
+  }
+  if (!is_target) return found.error();
+  if (found.ok()) return EEXIST;
+  return found.error() == ENOENT ? vfs::resolve_parent(task, place.at, buffer).error() : found.error();
+}
+
+// From one mount to another: EXDEV, unless something else is found before. The source is looked at first.
+long between_mounts(Call& call, vfs::Task& task, const Place& place, const Result<inode::Attr>& found, const PathArgument* const (&both)[2],
+                    unsigned ours) {
+  for (unsigned i = 0; i < 2; ++i) {
+    int error = i == ours ? our_side_error(call, task, place, found, i == 1) : kernel_side_error(call, *both[i], i == 1);
+    if (error != 0 && error != EXDEV) return -error;
+  }
+  return -EXDEV;
+}
+
 // Runs `body(Task&, Place& from, Place& to)` if both lead into one pool, the kernel's call if none does.
 template <class Body>
 long two_paths(Call& call, PathArgument from, PathArgument to, Body&& body) {
@@ -142,13 +181,11 @@ long two_paths(Call& call, PathArgument from, PathArgument to, Body&& body) {
       // The pool's side may still lead out of it; that shows when it is resolved.
       unsigned ours = places[0].ours ? 0 : 1;
       vfs::Task task = make_task(call, places[ours].mount);
-      Result<inode::Attr> found = vfs::resolve(task, places[ours].at, vfs::Follow::kNo, places[ours].itself);
+      vfs::Follow follow = (both[ours]->options & kFollowLast) != 0 ? vfs::Follow::kYes : vfs::Follow::kNo;
+      Result<inode::Attr> found = vfs::resolve(task, places[ours].at, follow, places[ours].itself);
       if (found.error() != vfs::kEscaped) {
-        if (ours == 0 && !found.ok()) return -found.error();
-        // Who moves a mount point hears that it is busy: EXDEV would make mv copy the pool out and empty it.
-        bool renames = call.nr == SYS_rename || call.nr == SYS_renameat || call.nr == SYS_renameat2;
-        if (renames && is_mount_root(task, places[ours])) return -EBUSY;
-        return -EXDEV;
+        if (places[1 - ours].ours) return is_rename(call) || found.ok() ? -EXDEV : -found.error(); // two pools
+        return between_mounts(call, task, places[ours], found, {both[0], both[1]}, ours);
       }
       memcpy(call.block.rooms[ours].path, call.block.escape, kPathBytes);
       both[ours]->path = call.block.rooms[ours].path;
@@ -170,6 +207,8 @@ long two_paths(Call& call, PathArgument from, PathArgument to, Body&& body) {
 }
 
 long rename_paths(Call& call, PathArgument from, PathArgument to, unsigned flags) {
+  if ((flags & ~unsigned{RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT}) != 0) return -EINVAL;
+  if ((flags & RENAME_EXCHANGE) != 0 && flags != RENAME_EXCHANGE) return -EINVAL;
   forget_known_dirs(call.process); // what is moved may be a symlink
   return two_paths(call, from, to, [&](vfs::Task& task, Place& source, Place& target) -> Result<void> {
     if (source.itself || target.itself) return Error(EPERM);

@@ -235,6 +235,42 @@ long h_openat2(Call& call) {
   return fd;
 }
 
+// The mount's descriptor tells the pool; the handle is what name_to_handle_at gave (attrs.cc).
+namespace {
+long open_handle(Call& call, const Place& mount) {
+  struct {
+    u32 bytes;
+    i32 type;
+    u64 ino, generation;
+  } handle{};
+  vfs::Task task = make_task(call, mount.mount);
+  if ((task.credentials->capabilities & vfs::kCapDacReadSearch) == 0) return -EPERM;
+  if (pmem::copy_guarded(&handle, call.pointer<void>(1), 8) != 0) return -EFAULT;
+  if (handle.bytes == 0 || handle.bytes > 128) return -EINVAL;
+  if (handle.type != 0x504d || handle.bytes != 16) return -ESTALE;
+  if (pmem::copy_guarded(&handle, call.pointer<void>(1), sizeof handle) != 0) return -EFAULT;
+  Place place;
+  place.ours = place.itself = true;
+  place.mount = mount.mount;
+  place.at.dir = Ino{handle.ino};
+  if (!task.pool->store().inode_in_range(place.at.dir)) return -ESTALE;
+  Result<inode::Attr> attr = vfs::resolve(task, place.at, vfs::Follow::kNo, true);
+  if (!attr.ok() || attr.value().generation != handle.generation) return -ESTALE;
+  int flags = call.fd(2) & ~(O_CREAT | O_EXCL);
+  Result<u64> fd = open_in_pool(call, task, place, flags, 0);
+  return to_long(fd);
+}
+} // namespace
+
+long h_open_by_handle_at(Call& call) {
+  Place place;
+  long error = locate(call, call.fd(0), "", kAllowEmpty, 0, place);
+  if (error != 0) return error;
+  if (place.ours) return open_handle(call, place);
+  empty_stash(call.process);
+  return kPassOn;
+}
+
 long h_close(Call& call) {
   u32 fd = static_cast<u32>(call.arg(0));
   u64 word = call.file(0);

@@ -31,7 +31,7 @@ long open_mount_list(Call& call, Special which, int flags) {
     if (info) {
       u64 device = call.pool(i).device();
       u32 major = static_cast<u32>((device >> 8) & 0xfff), minor = static_cast<u32>((device & 0xff) | ((device >> 12) & 0xfff00));
-      line << (90000u + i) << " 1 " << major << ":" << minor << " / " << g_mounts[i].point << " rw,relatime - pmemfile "
+      line << (kFirstMountId + i) << " 1 " << major << ":" << minor << " / " << g_mounts[i].point << " rw,relatime - pmemfile "
            << g_mounts[i].pool_path << " rw\n";
     } else {
       line << g_mounts[i].pool_path << " " << g_mounts[i].point << " pmemfile rw,relatime 0 0\n";

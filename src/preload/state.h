@@ -21,6 +21,7 @@ namespace pmemfile::preload {
 inline constexpr unsigned kMaxMounts = 8;
 inline constexpr u64 kPathBytes = 4096; // PATH_MAX, NUL included
 
+constexpr u32 kFirstMountId = 90000; // in mountinfo, statx and handles: beyond the kernel's
 struct Mount {
   std::string_view point; // absolute, normalised, without trailing '/'
   std::string_view last;  // its last component

@@ -198,44 +198,63 @@ Result<u64> seek_target(Store& store, const OpenDescription& description, i64 of
     default: return Error(EINVAL);
   }
   i64 target;
-  if (__builtin_add_overflow(base, offset, &target)) return Error(offset < 0 ? EINVAL : EOVERFLOW);
-  if (target < 0) return Error(EINVAL);
+  if (__builtin_add_overflow(base, offset, &target) || target < 0) return Error(EINVAL);
   return static_cast<u64>(target);
 }
 
 } // namespace
 
-Result<u64> read_file(Task& task, Description number, i64 offset, const data::IoVec* vectors, u32 count) {
+namespace {
+
+// kiocb_set_rw_flags() in Linux, for what tmpfs or ext4 serve of it. No read waits for a device; writes may wait.
+Result<void> check_rwf_flags(int flags, bool write) {
+  constexpr int kNoSignal = 0x100; // concerns pipes
+  constexpr int kServed = RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_APPEND | RWF_NOAPPEND | kNoSignal;
+  if ((flags & RWF_APPEND) != 0 && (flags & RWF_NOAPPEND) != 0) return Error(EINVAL);
+  return (flags & ~(write ? kServed : kServed | RWF_NOWAIT)) != 0 ? Result<void>(Error(EOPNOTSUPP)) : Result<void>();
+}
+
+// An end that no offset can name.
+bool passes_the_end(u64 offset, u64 bytes) { return offset > kMaxOffset || bytes > kMaxOffset - offset; }
+
+} // namespace
+
+Result<u64> read_file(Task& task, Description number, i64 offset, const data::IoVec* vectors, u32 count, int rwf_flags) {
   Pool& pool = *task.pool;
   OpenDescription& description = *TRY(opened(pool, number));
   if (PMEMFILE_UNLIKELY(!readable(description.flags))) return Error(EBADF);
   if (PMEMFILE_UNLIKELY(is_dir(description.mode))) return Error(EISDIR);
   Transfer transfer(vectors, count);
   Ino ino{description.ino};
+  if (PMEMFILE_UNLIKELY(rwf_flags != 0 && transfer.bytes != 0)) TRY(check_rwf_flags(rwf_flags, false));
+  if (offset >= 0 && PMEMFILE_UNLIKELY(passes_the_end(static_cast<u64>(offset), transfer.bytes))) return Error(EINVAL);
   if (offset >= 0) return data::read(pool.store(), ino, static_cast<u64>(offset), transfer.vectors, transfer.count);
   OffsetLock lock(pool, description);
   u64 at = load_relaxed(description.offset);
+  if (PMEMFILE_UNLIKELY(passes_the_end(at, transfer.bytes))) return Error(EINVAL);
   u64 bytes = TRY(data::read(pool.store(), ino, at, transfer.vectors, transfer.count));
   store_relaxed(description.offset, at + bytes);
   return bytes;
 }
 
 Result<u64> write_file(Task& task, Description number, i64 offset, const data::IoVec* vectors, u32 count, int rwf_flags) {
-  constexpr int kServed = RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEND | RWF_NOAPPEND;
   Pool& pool = *task.pool;
   OpenDescription& description = *TRY(opened(pool, number));
   if (PMEMFILE_UNLIKELY(!writable(description.flags))) return Error(EBADF);
-  if (PMEMFILE_UNLIKELY((rwf_flags & ~kServed) != 0)) return Error(EOPNOTSUPP);
   u32 flags = load_relaxed(description.flags);
   bool append = ((flags & O_APPEND) != 0 && (rwf_flags & RWF_NOAPPEND) == 0) || (rwf_flags & RWF_APPEND) != 0;
   bool synchronous = (flags & O_DSYNC) != 0 || (rwf_flags & (RWF_DSYNC | RWF_SYNC)) != 0;
   Transfer transfer(vectors, count);
   data::Written written;
+  if (PMEMFILE_UNLIKELY(rwf_flags != 0 && transfer.bytes != 0)) TRY(check_rwf_flags(rwf_flags, true));
   if (offset >= 0) {
+    if (PMEMFILE_UNLIKELY(passes_the_end(static_cast<u64>(offset), transfer.bytes))) return Error(EINVAL);
     written = TRY(write_at(task, description, static_cast<u64>(offset), transfer, append));
   } else {
     OffsetLock lock(pool, description);
-    written = TRY(write_at(task, description, load_relaxed(description.offset), transfer, append));
+    u64 at = load_relaxed(description.offset);
+    if (PMEMFILE_UNLIKELY(passes_the_end(at, transfer.bytes))) return Error(EINVAL);
+    written = TRY(write_at(task, description, at, transfer, append));
     if (written.bytes != 0) store_relaxed(description.offset, written.offset + written.bytes);
   }
   // On every other medium what was written is durable already.

@@ -16,6 +16,7 @@ constexpr long kPreferredBytes = 4096;
 // A directory has no size of its own; this is what most file systems show for a small one.
 constexpr u64 kDirectoryBytes = 4096;
 constexpr i64 kSecond = 1'000'000'000;
+constexpr u32 kStatxMountId = 0x1000, kStatxUniqueMountId = 0x4000; // newer than the headers of Debian 11
 
 struct Seconds {
   i64 whole;
@@ -81,6 +82,13 @@ Result<void> statx_at(Task& task, At at, Follow follow, bool allow_empty, unsign
   };
   // All of it costs nothing, so all of it is given, as the kernel may.
   out.stx_mask = STATX_BASIC_STATS | STATX_BTIME;
+  if (task.mount_id != 0) {
+    bool unique = (mask & kStatxUniqueMountId) != 0;
+    out.stx_mask |= unique ? kStatxUniqueMountId : kStatxMountId;
+    out.stx_mnt_id = task.mount_id;
+    out.stx_attributes_mask = STATX_ATTR_MOUNT_ROOT;
+    if (attr.ino == task.root) out.stx_attributes = STATX_ATTR_MOUNT_ROOT;
+  }
   out.stx_blksize = kPreferredBytes;
   out.stx_nlink = attr.nlink;
   out.stx_uid = attr.uid;

@@ -35,7 +35,7 @@ struct Credentials {
   u32 group_count = 0;
 };
 inline constexpr u64 kCapChown = 1 << 0, kCapDacOverride = 1 << 1, kCapDacReadSearch = 1 << 2, kCapFowner = 1 << 3,
-                     kCapFsetid = 1 << 4, kCapLinuxImmutable = 1 << 9, kCapMknod = 1 << 27;
+                     kCapFsetid = 1 << 4, kCapLinuxImmutable = 1 << 9, kCapSysRawio = 1 << 17, kCapSysAdmin = 1 << 21, kCapMknod = 1 << 27;
 
 class Pool; // one attachment of this process (pool.h)
 
@@ -50,6 +50,7 @@ struct Task {
   u8 escaped_argument = 0;       // which path of a two-path verb left: 0 or 1
   u64 file_size_limit = ~u64{0}; // RLIMIT_FSIZE; EFBIG beyond it
   bool over_limit = false;       // it was: the signal is the caller's
+  u64 mount_id = 0;              // what statx(2) shows of it
   u64 resolve = 0;               // RESOLVE_* of openat2(2); BENEATH and IN_ROOT: `root` is the directory not to be left
   const volatile u32* interrupted = nullptr; // waiting verbs give up with EINTR when it becomes non-zero
   // Set by verbs that took the last name of a FIFO or socket: what stands for it elsewhere has no more use.
@@ -156,7 +157,8 @@ Result<void> set_status_flags(Pool& pool, Description description, int flags); /
 
 // read(2), pread(2) and so on; `offset` < 0: the description's own offset, which advances. EBADF if not open for it,
 // EISDIR.
-Result<u64> read_file(Task& task, Description description, i64 offset, const data::IoVec* vectors, u32 count);
+// rwf_flags: RWF_* of preadv2(2); hints but for RWF_APPEND and RWF_NOAPPEND, as nothing here waits for a device.
+Result<u64> read_file(Task& task, Description description, i64 offset, const data::IoVec* vectors, u32 count, int rwf_flags = 0);
 Result<u64> write_file(Task& task, Description description, i64 offset, const data::IoVec* vectors, u32 count, int rwf_flags = 0);
 Result<u64> seek_file(Task& task, Description description, i64 offset, int whence);
 Result<void> truncate_file(Task& task, Description description, u64 size);

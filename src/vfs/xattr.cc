@@ -10,7 +10,6 @@
 namespace pmemfile::vfs {
 namespace {
 
-constexpr u64 kCapSysAdmin = u64{1} << 21;
 constexpr u64 kMaxXattrName = 255, kMaxXattrValue = 65536;
 
 bool starts_with(std::string_view text, std::string_view prefix) { return text.substr(0, prefix.size()) == prefix; }
