@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
+#include "base/mapping.h"
 #include "base/syscall.h"
 #include "base/text.h"
 
@@ -14,6 +15,9 @@
 
 namespace pmemfile::pmem {
 namespace {
+
+// Between this library and the pool in the address space: for the shared segment and for libraries.
+constexpr u64 kRoomBehind = 96 * 1024 * 1024;
 
 bool is_error(long result) { return is_syscall_error(result); }
 
@@ -67,12 +71,13 @@ Result<Mapped> map(int fd, u64 bytes, bool writable) {
   // MAP_SYNC is granted only by file systems on which flushing suffices; others answer EOPNOTSUPP.
   long address = -EOPNOTSUPP;
   Persistence without_sync = level_without_sync(fd, is_device);
+  u64 hint = below_library(bytes, kRoomBehind);
   if (writable && without_sync == Persistence::kPageCache)
-    address = raw_syscall(SYS_mmap, 0, static_cast<long>(bytes), protection, MAP_SHARED_VALIDATE | MAP_SYNC, fd, 0);
+    address = map_aligned(fd, bytes, protection, MAP_SHARED_VALIDATE | MAP_SYNC, hint);
   if (!is_error(address)) {
     medium.level = Persistence::kPowerFailSafe;
   } else {
-    address = raw_syscall(SYS_mmap, 0, static_cast<long>(bytes), protection, MAP_SHARED, fd, 0);
+    address = map_aligned(fd, bytes, protection, MAP_SHARED, hint);
     if (is_error(address)) return Error(static_cast<int>(-address));
     medium.level = without_sync;
   }

@@ -1,5 +1,7 @@
 #include "shm/segment_file.h"
 
+#include "base/mapping.h"
+
 #include "shm/handles.h"
 #include "shm/locks.h"
 #include "shm/opens.h"
@@ -17,7 +19,7 @@ struct Sizes {
 };
 constexpr u64 kMiB = 1024 * 1024;
 constexpr Sizes kSizes[] = {
-    // About 0.9, 4.7 and 15 MiB.
+    // About 0.9, 6 and 16 MiB.
     {16 * kMiB, 1024, 1024, 64, 512, 256, 2048, 4096, 192, 512},
     {1024 * kMiB, 8192, 8192, 1024, 4096, 4096, 12288, 16384, 1024, 4096},
     {~u64{0}, 32768, 32768, 4096, 16384, 4096, 32768, 65536, 2048, 16384},
@@ -77,7 +79,8 @@ SegmentHeader plan_segment(const layout::Geometry& geometry) {
   h.pages_offset = place(h.page_count * kHandlePageBytes);
   h.file_lock_count = sizes.file_locks;
   h.file_locks_offset = place(h.file_lock_count * sizeof(FileLock));
-  h.bytes = align_up(at, 4096);
+  // Whole huge pages, unless that would be most of it.
+  h.bytes = align_up(at, at < kHugePageBytes ? 4096 : kHugePageBytes);
   return h;
 }
 

@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "base/mapping.h"
 #include "base/syscall.h"
 #include "base/text.h"
 
@@ -57,6 +58,7 @@ const u8 kZeros[64 * 1024] = {};
 
 // Every page is there before anybody stores into it.
 Result<void> allocate(int fd, u64 bytes) {
+  if (raw_syscall(SYS_ftruncate, fd, static_cast<long>(bytes)) == 0) gather_in_huge_pages(fd, bytes);
   long result = raw_syscall(SYS_fallocate, fd, 0, 0, static_cast<long>(bytes));
   if (result != -EOPNOTSUPP) return is_syscall_error(result) ? Result<void>(error_of(result)) : Result<void>();
   for (u64 offset = 0; offset < bytes;) {
@@ -78,7 +80,9 @@ Result<void> give_to_pool_owner(int fd, const PoolIdentity& pool) {
 }
 
 Result<Segment> map_segment(int fd, u64 bytes, bool writable) {
-  long base = raw_syscall(SYS_mmap, 0, static_cast<long>(bytes), writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, 0);
+  // Below the library, above the pool.
+  constexpr u64 kRoomBehind = 32 * 1024 * 1024;
+  long base = map_aligned(fd, bytes, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, below_library(bytes, kRoomBehind));
   if (is_syscall_error(base)) return error_of(base);
   raw_syscall(SYS_madvise, base, static_cast<long>(bytes), MADV_DONTDUMP);
   Segment v;

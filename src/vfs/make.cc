@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "base/mapping.h"
 #include "base/text.h"
 #include "base/vdso.h"
 #include "pmem/map.h"
@@ -107,6 +108,7 @@ Result<Geometry> plan(u64 bytes, const Pool::MakeOptions& options) {
 Result<bool> allocate(int fd, u64 bytes, bool sparse, bool discard_old) {
   if (discard_old && is_syscall_error(raw_syscall(SYS_ftruncate, fd, 0))) return Error(EIO);
   long result = raw_syscall(SYS_ftruncate, fd, static_cast<long>(bytes));
+  if (result == 0 && !sparse) gather_in_huge_pages(fd, bytes);
   if (result == 0 && !sparse) result = raw_syscall(SYS_fallocate, fd, 0, 0, static_cast<long>(bytes));
   if (is_syscall_error(result)) return Error(static_cast<int>(-result));
   return discard_old;
