@@ -77,7 +77,7 @@ def check_flush_instructions(tree):
 
 
 def check_sizes(tree):
-    for path in tree.sources("src/") + tree.sources("include/") + tree.sources("tests/") + tree.sources("bench/"):
+    for path in tree.sources("src/") + tree.sources("include/") + tree.sources("tests/") + tree.sources("benchmarks/"):
         count = tree.text(path).count("\n")
         if count > rules.MAX_FILE_LINES:
             yield f"{path}: {count} lines, more than {rules.MAX_FILE_LINES}"
