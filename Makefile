@@ -36,13 +36,14 @@ tsan: ## unit tests under ThreadSanitizer
 apps: build ## real programs on both sides (tests/apps)
 	python3 tests/apps/run.py --build $(BUILD)
 
-bench: ## the benchmark against tmpfs (bench/run)
-	bench/run
+bench: ## the benchmark against tmpfs, half an hour (./bench; ./bench --quick)
+	./bench
 
-bench-check: build ## fails when a ratio fell by a third from bench/recorded.json, twice
-	@test -e bench/recorded.json || { echo "record first: docs/testing.md, The benchmark as a test"; exit 1; }
-	python3 bench/report.py --build $(BUILD) --quick --check bench/recorded.json || \
-	  python3 bench/report.py --build $(BUILD) --quick --check bench/recorded.json
+bench-check: build ## fails when a ratio to tmpfs fell by a third from benchmarks/recorded.json
+	$(CTEST) --test-dir $(BUILD) -L bench
+
+bench-record: build ## writes benchmarks/recorded.json
+	./bench --record
 
 lint: ## layering, exports, needed libraries, banned calls, links
 	python3 tests/lint/lint.py --build $(BUILD)
@@ -59,4 +60,4 @@ chroot: ## ./quickstart and ./test in a bare Debian 12 (as root)
 format: ## clang-format over the sources
 	git ls-files '*.cc' '*.h' | xargs clang-format -i
 
-.PHONY: help build debug test test-quick nightly asan ubsan tsan apps bench bench-check lint explore install-check chroot format
+.PHONY: help build debug test test-quick nightly asan ubsan tsan apps bench bench-check bench-record lint explore install-check chroot format

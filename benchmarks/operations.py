@@ -61,7 +61,7 @@ def is_met(row):
     if ratio is None:
         return True
     met = ratio >= target.get("faster", 0) and 1 / ratio <= target.get("at_most", float("inf"))
-    return met and ("of_memcpy" not in target or 1 / row["ratios"]["memcpy"] <= target["of_memcpy"])
+    return met and ("of_memcpy" not in target or "memcpy" not in row["ratios"] or 1 / row["ratios"]["memcpy"] <= target["of_memcpy"])
 
 
 class Session:
