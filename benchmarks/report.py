@@ -89,7 +89,8 @@ def growth(part):
 
 
 def rooms(part):
-    return [on(part), "", *rows_of(["room", "what", "time"], [[r["room"], r["what"], duration(r["ns"])] for r in part["rows"]])]
+    return [on(part), "", *rows_of(["room", "what", "time", "flushed"],
+                                  [[r["room"], r["what"], duration(r["ns"]), duration(r["flushed_ns"])] for r in part["rows"]])]
 
 
 SECTIONS = {"operations": operations, "scaling": scaling, "applications": applications, "growth": growth, "rooms": rooms}

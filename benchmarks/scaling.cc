@@ -55,6 +55,7 @@ struct Case {
   const char* name;
   void (*prepare)(Runner&);
   void (*step)(Runner&, long i);
+  long warm_up = kBlocks; // steps that are not counted: first touches and new processes' caches are measured elsewhere
 };
 
 std::string in(const std::string& directory, const char* prefix, long number) { return directory + "/" + prefix + std::to_string(number); }
@@ -149,8 +150,8 @@ const Case kCases[] = {
     {"MRPL", fill_own, [](Runner& r, long i) { open_close(name_of(r, i)); }},
     {"MRPM", fill_common, [](Runner& r, long i) { open_close(name_of(r, i)); }},
     {"MRPH", [](Runner& r) { r.path = in(r.common, "data", 0); }, [](Runner& r, long) { open_close(r.path.c_str()); }},
-    {"MRDL", fill_own, [](Runner& r, long) { list(r.own); }},
-    {"MRDM", fill_common, [](Runner& r, long) { list(r.common); }},
+    {"MRDL", fill_own, [](Runner& r, long) { list(r.own); }, 2},
+    {"MRDM", fill_common, [](Runner& r, long) { list(r.common); }, 2},
     {"MWCL", [](Runner&) {}, [](Runner& r, long i) { make_and_remove(r, r.own, i); }},
     {"MWCM", [](Runner&) {}, [](Runner& r, long i) { make_and_remove(r, r.common, i); }},
     {"MWRL", fill_own, [](Runner& r, long i) { rename_there_and_back(r, r.own, i); }},
@@ -172,11 +173,13 @@ void work(const Job& job) {
   r.common = make_deep(job.root + "-common");
   r.own = make_deep(job.root + "-own" + std::to_string(job.number));
   job.test->prepare(r);
+  long step = 0;
+  while (step < job.test->warm_up) job.test->step(r, step++);
   shared->ready++;
   while (shared->go == 0) usleep(100);
-  long done = 0;
-  for (; shared->stop.load(std::memory_order_relaxed) == 0; done++) job.test->step(r, done);
-  shared->counts[job.number].value = done;
+  const long first = step;
+  while (shared->stop.load(std::memory_order_relaxed) == 0) job.test->step(r, step++);
+  shared->counts[job.number].value = step - first;
   if (r.fd >= 0) close(r.fd);
   free(r.block);
 }

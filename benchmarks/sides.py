@@ -43,7 +43,7 @@ class Pool(Side):
         self.size, self.sparse = size, sparse
         self.file = os.path.join(work, f"{name}.pool")
         self.preload = preload or find_built(build, "libpmemfile.so")
-        self.environment.update(PMEMFILE_POOLS=f"{self.dir}:{self.file}", LD_PRELOAD=self.preload)
+        self.environment.update(PMEMFILE_POOLS=f"{self.dir}:{self.file}", LD_PRELOAD=self.preload, PMEMFILE_SHM_DIR=os.path.join(work, "shm"))
         if force_flush:
             self.environment["PMEMFILE_FORCE_FLUSH"] = "1"
 
@@ -88,6 +88,8 @@ class Workplace:
         self.work = tempfile.mkdtemp(prefix="pmb-", dir="/dev/shm")
         self.kernel = os.path.join(self.work, "kernel")
         os.mkdir(self.kernel)
+        os.mkdir(os.path.join(self.work, "shm"))  # for the volatile segments, which stay when their last user goes
+        os.chmod(os.path.join(self.work, "shm"), 0o1777)
         self.made = []
 
     def __enter__(self):
