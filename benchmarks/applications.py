@@ -1,10 +1,12 @@
-"""Part `applications`: whole programs, in a fresh directory on each side, by turns; wall time.
+"""Part `applications`: whole programs, in a fresh directory on each side, by turns; wall time, and processor time beside it,
+which is steadier where other programs run. Servers (redis, postgres) are no children of what is timed: wall time only.
 
 A case is shell text: `prepare` is not timed, `run` is. Both run with the side's environment, so that what is prepared
 is prepared by the same programs. `$tree`, `$tools` and `$n` are a source tree on tmpfs, this folder, and the case's number.
 """
 import os
 import re
+import resource
 import shutil
 import statistics
 import subprocess
@@ -14,6 +16,7 @@ from dataclasses import dataclass
 
 from targets import APPLICATION_TARGETS
 
+LONG_SECONDS = 1.5  # cases that take longer are run three times
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -66,6 +69,11 @@ CASES = [
 ]
 
 
+def children_seconds():
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 def missing(case):
     return [need for need in case.needs if not (os.path.exists(need) if need.startswith("/") else shutil.which(need))]
 
@@ -86,14 +94,14 @@ class Runner:
                            GIT_CONFIG_GLOBAL="/dev/null", GIT_AUTHOR_NAME="b", GIT_AUTHOR_EMAIL="b@b", GIT_COMMITTER_NAME="b", GIT_COMMITTER_EMAIL="b@b",
                            HOME=self.place.kernel, TMPDIR=self.place.kernel, LC_ALL="C.UTF-8")
         # Away from the side's directory at the end, so that the shell's own working directory is no part of it.
-        start = time.perf_counter()
+        start, before = time.perf_counter(), children_seconds()
         prefix = AS_USER.split() if "postgres" in case.name else []
         done = subprocess.run([*prefix, "bash", "-c", f"cd {folder} || exit 3; {script}"], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
                               timeout=900)
         seconds = time.perf_counter() - start
         if done.returncode != 0:
             raise RuntimeError(f"{case.name} on {side.name} ended with {done.returncode}: {(done.stderr or done.stdout)[-400:]}")
-        return seconds
+        return seconds, children_seconds() - before
 
     def once(self, side, case, number):
         folder = os.path.join(side.dir, f"run{number}")
@@ -109,16 +117,20 @@ class Runner:
 
 
 def measure_case(runner, case, sides, repetitions):
-    times = {side.name: [] for side in sides}
+    runs = {side.name: [] for side in sides}
     for number in range(repetitions):
         for side in sides[::1 if number % 2 else -1]:
-            times[side.name].append(runner.once(side, case, number))
-    row = {"name": case.name, "target": APPLICATION_TARGETS.get(case.name, 1), **{s: statistics.median(t) for s, t in times.items()}}
-    row["ratio"] = statistics.median(t / o for t, o in zip(times["tmpfs"], times["ours"]))
-    if "ext4" in times:
-        row["ext4_ratio"] = statistics.median(t / o for t, o in zip(times["ext4"], times["ours"]))
-    row["met"] = row["ratio"] >= row["target"]
-    print(f"  {case.name:28} {row['ours'] * 1000:8.0f} ms  tmpfs {row['tmpfs'] * 1000:8.0f} ms  {row['ratio']:6.2f}", flush=True)
+            runs[side.name].append(runner.once(side, case, number))
+        if number == 2 and runs["tmpfs"][0][0] > LONG_SECONDS:
+            break
+    row = {"name": case.name, "target": APPLICATION_TARGETS.get(case.name, 1), "ours": 0}
+    for side, taken in runs.items():
+        row[side] = statistics.median(wall for wall, _ in taken)
+        row[f"{side}_ratio"] = statistics.median(other[0] / ours[0] for other, ours in zip(taken, runs["ours"]))
+        row[f"{side}_cpu_ratio"] = statistics.median(other[1] / ours[1] for other, ours in zip(taken, runs["ours"]))
+    row["met"] = row["tmpfs_ratio"] >= row["target"]
+    print(f"  {case.name:28} {row['ours'] * 1000:8.0f} ms  tmpfs {row['tmpfs'] * 1000:8.0f} ms  {row['tmpfs_ratio']:6.2f}, of processor time {row['tmpfs_cpu_ratio']:6.2f}",
+          flush=True)
     return row
 
 

@@ -37,7 +37,7 @@ def plot_operations(part, output):
 
 
 def plot_applications(part, output):
-    bars([(r["name"], r["ratio"], r["target"]) for r in part["rows"]], output, "applications", "times faster than tmpfs (log)")
+    bars([(r["name"], r["tmpfs_ratio"], r["target"]) for r in part["rows"]], output, "applications", "times faster than tmpfs (log)")
 
 
 def plot_scaling(part, output):

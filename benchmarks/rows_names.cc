@@ -11,29 +11,34 @@ namespace {
 // What the rows of one directory share; it lives as long as the process.
 struct Directory {
   std::string path;
-  std::vector<std::string> files, missing, fresh, other; // present; absent; absent, made and taken away by windows
-  std::vector<std::uint32_t> order;
+  Names files, missing, fresh, other; // present; absent; absent, made and taken away by windows
+  unsigned long entries;
   long window;
 
-  const char* file(long i) const { return files[order[static_cast<std::size_t>(i) % order.size()]].c_str(); }
-  const char* none(long i) const { return missing[static_cast<std::size_t>(i) % missing.size()].c_str(); }
+  explicit Directory(const std::string& where, long count)
+      : path(where), files(where + "/file"), missing(where + "/missing"), fresh(where + "/new"), other(where + "/other"), entries(static_cast<unsigned long>(count)),
+        // A window adds at most the tenth part, so that the directory keeps its size.
+        window(std::clamp(count / 10, 10L, 1000L)) {}
+  // In an order that looks random: steps by a prime number over the number of entries.
+  const char* file(long i) { return files(static_cast<unsigned long>(i) * 7'368'787u % entries); }
+  const char* none(long i) { return missing(static_cast<unsigned long>(i) * 7'368'787u % 10'000u); }
 };
 
-const char* at(const std::vector<std::string>& all, long i) { return all[static_cast<std::size_t>(i)].c_str(); }
+const char* at(Names& all, long i) { return all(static_cast<unsigned long>(i)); }
 void create(const char* path) { close(must_fd(open(path, O_CREAT | O_EXCL | O_WRONLY, 0644), "create")); }
 
-void create_all(const std::vector<std::string>& all, long count) {
+void create_all(Names& all, long count) {
   for (long i = 0; i < count; i++) create(at(all, i));
 }
-void unlink_all(const std::vector<std::string>& all, long count) {
+void unlink_all(Names& all, long count) {
   for (long i = 0; i < count; i++) must(unlink(at(all, i)), "unlink");
 }
-void rmdir_all(const std::vector<std::string>& all, long count) {
+void rmdir_all(Names& all, long count) {
   for (long i = 0; i < count; i++) must(rmdir(at(all, i)), "rmdir");
 }
 
 template <typename Each>
-long pass(const Directory& d, Each each) {
+long pass(Directory& d, Each each) {
   DIR* stream = opendir(d.path.c_str());
   if (stream == nullptr) die("opendir");
   long entries = 0;
@@ -42,7 +47,7 @@ long pass(const Directory& d, Each each) {
   return entries;
 }
 
-void add_lookups(Table& table, const Directory& d, const std::string& in) {
+void add_lookups(Table& table, Directory& d, const std::string& in) {
   static struct stat st;
   table.add("stat" + in, [&d](long i) { must(stat(d.file(i), &st), "stat"); });
   table.add("stat, missing name" + in, [&d](long i) {
@@ -57,7 +62,7 @@ void add_lookups(Table& table, const Directory& d, const std::string& in) {
   table.add("readdir+stat, per entry" + in, [&d, with_stat](long) { pass(d, with_stat); }, entries);
 }
 
-void add_changes(Table& table, const Directory& d, const std::string& in) {
+void add_changes(Table& table, Directory& d, const std::string& in) {
   auto makes = [&d](long count) { create_all(d.fresh, count); };
   auto removes = [&d](long count) { unlink_all(d.fresh, count); };
   auto removes_other = [&d](long count) { unlink_all(d.other, count); };
@@ -80,15 +85,7 @@ void add_changes(Table& table, const Directory& d, const std::string& in) {
 } // namespace
 
 void add_directory_rows(Table& table, const Places& places, long entries) {
-  Directory& d = *new Directory;
-  d.path = places.dir + "/directory-" + std::to_string(entries);
-  d.files = names(d.path + "/file", entries);
-  d.order = shuffled(static_cast<std::uint32_t>(entries));
-  // A window adds at most the tenth part, so that the directory keeps its size.
-  d.window = std::clamp(entries / 10, 10L, 1000L);
-  d.missing = names(d.path + "/missing", 10'000);
-  d.fresh = names(d.path + "/new", d.window);
-  d.other = names(d.path + "/other", d.window);
+  Directory& d = *new Directory(places.dir + "/directory-" + std::to_string(entries), entries);
   if (mkdir(d.path.c_str(), 0755) == 0) create_all(d.files, entries);
   const std::string in = ", " + std::to_string(entries);
   add_lookups(table, d, in);

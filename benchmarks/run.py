@@ -27,7 +27,8 @@ def parse_arguments():
     p.add_argument("--preload", help="another libpmemfile.so, to compare with")
     p.add_argument("--check", action="store_true", help="fail if a ratio fell by more than a third from the recorded one")
     p.add_argument("--record", action="store_true", help="write benchmarks/recorded.json from this machine")
-    p.add_argument("--publish", action="store_true", help="copy the results of this or a former run into docs/")
+    p.add_argument("--publish", action="store_true", help="put the results into docs/performance.md and docs/plots, too")
+    p.add_argument("--no-measure", action="store_true", help="only report and publish what former runs left")
     options = p.parse_args()
     for part in options.parts:
         if part not in PARTS:
@@ -64,7 +65,7 @@ def main():
     os.makedirs(options.output, exist_ok=True)
     path = os.path.join(options.output, "bench.json")
     results = earlier(path)
-    for part in [] if options.publish and not options.parts else options.parts or PARTS:
+    for part in [] if options.no_measure else options.parts or PARTS:
         print(f"== {part}", flush=True)
         start = time.time()
         results[part] = {**measured(part, options), "machine": machine(), "quick": options.quick, "seconds": round(time.time() - start)}
