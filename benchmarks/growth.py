@@ -51,7 +51,7 @@ def recovery_ms(side, program, kernel):
 def directories(place, options):
     session = Session(place, options, Meter(5 if options.quick else 9, 3 if options.quick else 8, percentiles=False), with_flush=False, with_ext4=False, pool_size="3G")
     ours = session.sides["ours"]
-    sizes = (1000, 10_000, 100_000) if options.quick or not room_for_million() else (1000, 10_000, 100_000, 1_000_000)
+    sizes = (1000, 10_000, 100_000) if options.quick or not room_for_million(7) else (1000, 10_000, 100_000, 1_000_000)
     columns, ratios = {}, {}
     for entries in sizes:
         before, block = space(ours)
