@@ -2,6 +2,7 @@
 
 #include <elf.h>
 #include <fcntl.h>
+#include <linux/mman.h>
 #include <sys/auxv.h>
 #include <unistd.h>
 
@@ -17,6 +18,12 @@
 
 namespace pmemfile::preload {
 
+// Where the linker put things.
+extern "C" {
+extern const char __ehdr_start[] __attribute__((visibility("hidden")));
+extern const char _DYNAMIC[] __attribute__((visibility("hidden")));
+}
+
 namespace {
 
 // AT_SECURE stands behind the environment on the initial stack.
@@ -26,6 +33,15 @@ bool is_secure(char** environment) {
   for (auto* entry = reinterpret_cast<Elf64_auxv_t*>(at + 1); entry->a_type != AT_NULL; ++entry)
     if (entry->a_type == AT_SECURE) return entry->a_un.a_val != 0;
   return false;
+}
+
+// What does not begin as zero; initialisers would make the struct's pages copies of the library file's.
+void start_process(Process& process) {
+  process.placeholder = -1;
+  process.cwd.generation = 1;
+  process.umask = 022;
+  process.known_epoch = 1;
+  process.file_size_limit = ~u64{0};
 }
 
 void attach_pools() {
@@ -81,11 +97,21 @@ void wishes_of_the_user() {
   }
 }
 
+// The first touch of a page costs ten times what it costs when many are mapped by one call, and starting touches most of
+// this library's own. Older kernels (before 5.14) refuse, which does no harm.
+void map_own_pages() {
+  auto page = [](const char* at) { return align_down(reinterpret_cast<u64>(at), 4096); };
+  u64 first = page(__ehdr_start), last = page(_DYNAMIC);
+  raw_syscall(SYS_madvise, static_cast<long>(first), static_cast<long>(last - first), MADV_POPULATE_READ);
+}
+
 // Order: nothing of the program may run between taking over the old image's state and patching; the environment is
 // cleaned even if there is nothing to take over.
 __attribute__((constructor)) void start(int, char**, char** environment) {
   if (environment == nullptr || is_secure(environment)) return;
+  map_own_pages();
   if (!read_config(environment)) return;
+  start_process(g_process);
   if (!make_descriptor_table(g_process) || thread_block() == nullptr) give_up("no memory", "at start", "free some");
   if (g_config.exec_state != nullptr)
     adopt_state(g_config.exec_state, environment);

@@ -53,7 +53,7 @@ struct Cwd {
   bool in_pool = false;
   u32 mount = 0;
   Ino ino{};
-  u64 generation = 1; // advanced by every change; seeds the cache of directories
+  u64 generation = 0; // advanced by every change; seeds the cache of directories
 };
 
 // Directories of the kernel that are known to lead into no pool (paths.h).
@@ -84,6 +84,7 @@ struct Listing {
 };
 inline constexpr unsigned kMaxListings = 8;
 
+// Begins as zeros but for what start() sets.
 struct Process {
   vfs::Pool* pools[kMaxMounts] = {};
   u64* fds = nullptr;
@@ -92,16 +93,16 @@ struct Process {
   u32 fd_floor = 0;
   u32 stash_count = 0;
   u32 stash[kMaxStash] = {}; // ascending
-  int placeholder = -1;      // what descriptors of pool files are made from; -1: not opened yet
+  int placeholder = 0;       // what descriptors of pool files are made from; -1: not opened yet
   u32 lock = 0;
   Cwd cwd;
   bool credentials_known = false; // read when the first call needs them
-  u32 umask = 022;
-  u64 file_size_limit = ~u64{0}; // RLIMIT_FSIZE (limits.h)
+  u32 umask = 0;
+  u64 file_size_limit = 0; // RLIMIT_FSIZE (limits.h)
   vfs::Credentials credentials;
   u32 groups[64] = {};
   u32* many_groups = nullptr; // if they do not fit
-  u64 known_epoch = 1;
+  u64 known_epoch = 0;
   KnownDir known[kKnownDirs] = {};
   bool is_child_view = false;
   u32 listing_count = 0;

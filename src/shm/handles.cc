@@ -7,7 +7,8 @@ constexpr u32 kMiddleShift = 7, kTopShift = 14, kIndexMask = kHandlesPerPage - 1
 static_assert(kHandlesPerPage == 1u << kMiddleShift);
 constexpr u32 kTableMask = (1u << kHandleTableBits) - 1;
 
-PageOwner* page_owners(const Segment& v) { return v.at<PageOwner>(v.header->page_owners_offset); }
+// pack() of the process that has the page; 0: free.
+u64* page_owners(const Segment& v) { return v.at<u64>(v.header->page_owners_offset); }
 
 u64* page_words(const Segment& v, u64 page) { return v.at<u64>(v.header->pages_offset + page * kHandlePageBytes); }
 
@@ -17,26 +18,69 @@ u64* follow(const Segment& v, const u64& link) {
   return page_plus_1 == 0 || page_plus_1 > v.header->page_count ? nullptr : page_words(v, page_plus_1 - 1);
 }
 
+// Pages of the process that no link leads to, or pages being freed: while the count is not 0, all owners are looked at.
+class Unlinked {
+ public:
+  explicit Unlinked(Process& entry) : count_(entry.unlinked_pages) { fetch_add(count_, u64{1}); }
+  ~Unlinked() { fetch_add(count_, ~u64{0}); }
+  Unlinked(const Unlinked&) = delete;
+  Unlinked& operator=(const Unlinked&) = delete;
+
+ private:
+  u64& count_;
+};
+
 // The page behind a link, made if there is none. A page is its owner's before it is linked, so that a death in
 // between loses nothing.
-u64* follow_or_make(Segment& v, u64& link, ProcessRef process, u64 info, u32* hint) {
+u64* follow_or_make(Segment& v, u64& link, ProcessRef process, u32* hint) {
   if (u64* words = follow(v, link)) return words;
+  Unlinked unlinked_page(*find_process(v, process));
   u64 count = v.header->page_count;
   for (u64 i = 0; i < count; ++i) {
     u64 page = (*hint + i) % count;
-    PageOwner& owner = page_owners(v)[page];
+    u64& owner = page_owners(v)[page];
     u64 nobody = 0;
-    if (load_relaxed(owner.owner) != 0 || !compare_exchange(owner.owner, nobody, pack(process))) continue;
+    if (load_relaxed(owner) != 0 || !compare_exchange(owner, nobody, pack(process))) continue;
     *hint = static_cast<u32>(page + 1);
-    store_release(owner.info, info);
     u64 unlinked = 0;
-    if (!compare_exchange(link, unlinked, page + 1)) {
-      store_release(owner.info, u64{0});
-      store_release(owner.owner, u64{0});
-    }
+    if (!compare_exchange(link, unlinked, page + 1)) store_release(owner, u64{0});
     return follow(v, link);
   }
   return nullptr;
+}
+
+// Calls `each` with every page of the tree below a link, leaves before the nodes above them: its words, the link to it,
+// and for leaves the first handle.
+template <class F>
+void walk_pages(const Segment& v, u64& link, unsigned levels, u32 first, F each) {
+  u64* words = follow(v, link);
+  if (words == nullptr) return;
+  if (levels != 0)
+    for (u32 i = 0; i < kHandlesPerPage; ++i)
+      walk_pages(v, words[i], levels - 1, first + (i << (levels == 2 ? kTopShift : kMiddleShift)), each);
+  each(words, link, levels == 0, first);
+}
+
+template <class F>
+void walk_tables(const Segment& v, Process& entry, F each) {
+  for (u32 table = 0; table < 2; ++table) {
+    walk_pages(v, entry.first_leaf[table], 0, table << kHandleTableBits, each);
+    walk_pages(v, entry.top_node[table], 2, table << kHandleTableBits, each);
+  }
+}
+
+void free_page(const Segment& v, u64 page) {
+  u64* words = page_words(v, page);
+  for (u32 i = 0; i < kHandlesPerPage; ++i) store_relaxed(words[i], u64{0});
+  store_release(page_owners(v)[page], u64{0});
+}
+
+// Also those that a thread claimed for an earlier process of this entry while that one ended.
+void free_pages_by_owner(const Segment& v, ProcessRef process) {
+  for (u64 page = 0; page < v.header->page_count; ++page) {
+    u64 owner = load_acquire(page_owners(v)[page]);
+    if (owner != 0 && unpack_process(owner).index_plus_1 == process.index_plus_1) free_page(v, page);
+  }
 }
 
 } // namespace
@@ -59,48 +103,46 @@ Result<u64*> make_handle(Segment& v, ProcessRef process, u32 handle, u32* page_h
   Process* entry = find_process(v, process);
   if (entry == nullptr || handle >= kHandleLimit) return Error(EBADF);
   u32 table = handle >> kHandleTableBits, index = handle & kTableMask;
-  u64 leaf_info = u64{handle & ~kIndexMask} + 1;
   u64* words;
   if (index < kHandlesPerPage) {
-    words = follow_or_make(v, entry->first_leaf[table], process, leaf_info, page_hint);
+    words = follow_or_make(v, entry->first_leaf[table], process, page_hint);
   } else {
-    words = follow_or_make(v, entry->top_node[table], process, 0, page_hint);
-    if (words != nullptr) words = follow_or_make(v, words[index >> kTopShift], process, 0, page_hint);
-    if (words != nullptr)
-      words = follow_or_make(v, words[(index >> kMiddleShift) & kIndexMask], process, leaf_info, page_hint);
+    words = follow_or_make(v, entry->top_node[table], process, page_hint);
+    if (words != nullptr) words = follow_or_make(v, words[index >> kTopShift], process, page_hint);
+    if (words != nullptr) words = follow_or_make(v, words[(index >> kMiddleShift) & kIndexMask], process, page_hint);
   }
   if (words == nullptr) return Error(ENFILE);
   return words + (index & kIndexMask);
 }
 
 void for_each_handle(const Segment& v, ProcessRef process, HandleVisitor visit, void* context) {
-  u64 self = pack(process);
-  for (u64 page = 0; page < v.header->page_count; ++page) {
-    const PageOwner& owner = page_owners(v)[page];
-    if (load_acquire(owner.owner) != self || load_acquire(owner.info) == 0) continue;
-    u32 first = static_cast<u32>(owner.info - 1);
-    const u64* words = page_words(v, page);
-    for (u32 i = 0; i < kHandlesPerPage; ++i)
+  Process* entry = find_process(v, process);
+  if (entry == nullptr) return;
+  walk_tables(v, *entry, [&](u64* words, u64&, bool is_leaf, u32 first) {
+    for (u32 i = 0; is_leaf && i < kHandlesPerPage; ++i)
       if (u64 word = load_acquire(words[i])) visit(context, first + i, word);
-  }
+  });
 }
 
 void free_handle_pages(Segment& v, ProcessRef process) {
   Process* entry = find_process(v, process);
   if (entry == nullptr) return;
-  for (unsigned table = 0; table < 2; ++table) {
-    store_release(entry->first_leaf[table], u64{0});
-    store_release(entry->top_node[table], u64{0});
+  if (load_acquire(entry->unlinked_pages) != 0) {
+    // Somebody died over making or freeing them: what links lead to need not be this process's any more.
+    for (unsigned table = 0; table < 2; ++table) {
+      store_release(entry->first_leaf[table], u64{0});
+      store_release(entry->top_node[table], u64{0});
+    }
+    free_pages_by_owner(v, process);
+    store_release(entry->unlinked_pages, u64{0});
+    return;
   }
-  u64 self = pack(process);
-  for (u64 page = 0; page < v.header->page_count; ++page) {
-    PageOwner& owner = page_owners(v)[page];
-    if (load_acquire(owner.owner) != self) continue;
-    u64* words = page_words(v, page);
-    for (u32 i = 0; i < kHandlesPerPage; ++i) store_relaxed(words[i], u64{0});
-    store_release(owner.info, u64{0});
-    store_release(owner.owner, u64{0});
-  }
+  Unlinked freeing(*entry);
+  walk_tables(v, *entry, [&](u64*, u64& link, bool, u32) {
+    u64 page_plus_1 = load_acquire(link);
+    store_release(link, u64{0});
+    free_page(v, page_plus_1 - 1);
+  });
 }
 
 } // namespace pmemfile::shm

@@ -25,16 +25,11 @@ constexpr u64 handle_word(u32 description, bool mapping) {
 }
 constexpr u32 handle_description(u64 word) { return static_cast<u32>(word) - 1; }
 
-struct PageOwner {
-  u64 owner; // pack(ProcessRef); 0: free
-  u64 info;  // 0: a node; else first handle of the leaf + 1
-};
-
 // The word of a handle; null: its page does not exist, so the handle is free.
 u64* find_handle(const Segment& v, ProcessRef process, u32 handle);
 // The same; makes the pages. ENFILE: V has no more; EBADF: `handle` is out of range.
 Result<u64*> make_handle(Segment& v, ProcessRef process, u32 handle, u32* page_hint);
-// Walks the pages of a process. The visitor may clear the word. Bounded by the number of pages in V.
+// Walks the pages of a process. The visitor may clear the word.
 using HandleVisitor = void (*)(void* context, u32 handle, u64 word);
 void for_each_handle(const Segment& v, ProcessRef process, HandleVisitor visit, void* context);
 // Gives all pages of the process back. Its handles have been dropped.

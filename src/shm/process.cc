@@ -59,6 +59,9 @@ bool take_entry(Segment& v, u32 index, TokenFile token, i32 pid, ProcessState st
     return false;
   }
   *ref = begin_use(entry, index, pid, state);
+  u64 used = load_relaxed(process_table(v).used);
+  while (used <= index && !compare_exchange(process_table(v).used, used, u64{index} + 1)) {
+  }
   return true;
 }
 

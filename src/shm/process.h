@@ -38,6 +38,7 @@ struct alignas(64) Process {
   // ino, generation << kPendingGenerationShift (without its upper bits).
   u64 pending[kPendingInodes];
   u64 carrier;    // kTransit: inode number of the kernel's object that carries it; 0: none yet
+  u64 unlinked_pages; // handles.h: not 0: some of its pages may not be found through its tables
 };
 static_assert(sizeof(Process) == 128);
 
@@ -48,7 +49,8 @@ struct alignas(64) ProcessTable {
   u64 claims;   // at least the number of entries that are claimed
   u64 occupied; // entries that are not free, or more after a kill: 0 proves that everybody left in order
   u64 buried;   // dead processes that were repaired, ever: an inode without a name may have lost its only user with one
-  u64 reserved[2];
+  u64 used;     // one more than the highest entry that was ever taken
+  u64 reserved[1];
 };
 static_assert(sizeof(ProcessTable) == 64);
 

@@ -75,7 +75,7 @@ SegmentHeader plan_segment(const layout::Geometry& geometry) {
   h.description_count = sizes.descriptions;
   h.descriptions_offset = place(h.description_count * sizeof(OpenDescription));
   h.page_count = sizes.pages;
-  h.page_owners_offset = place(h.page_count * sizeof(PageOwner));
+  h.page_owners_offset = place(h.page_count * sizeof(u64));
   h.pages_offset = place(h.page_count * kHandlePageBytes);
   h.file_lock_count = sizes.file_locks;
   h.file_locks_offset = place(h.file_lock_count * sizeof(FileLock));

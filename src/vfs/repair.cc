@@ -115,15 +115,16 @@ void bury_all_dead(Pool& pool) {
 
 void bury_dead(Store& store, unsigned questions) {
   Pool& pool = PoolInternals::of(store);
-  const unsigned entries = 32 * questions;
+  const unsigned entries = 8 * questions;
   Segment& v = store.segment;
   if (!is_undertaker(pool)) return;
   if (load_relaxed(shm::process_table(v).unburied) != 0) bury_unburied(pool);
   u64& sweep = shm::process_table(v).sweep;
+  u64 used = load_relaxed(shm::process_table(v).used);
   unsigned asked = 0;
-  for (unsigned i = 0; i < entries && asked < questions; ++i) {
+  for (unsigned i = 0; i < min_of<u64>(entries, used) && asked < questions; ++i) {
     // No fetch_add: that two processes ask about the same entry does no harm.
-    u64 next = load_relaxed(sweep) % v.header->process_count;
+    u64 next = load_relaxed(sweep) % used;
     store_relaxed(sweep, next + 1);
     u32 index = static_cast<u32>(next);
     if (state_of(shm::process_entry(v, index)) == ProcessState::kFree) continue;

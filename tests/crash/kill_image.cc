@@ -67,7 +67,7 @@ std::string leftovers(const shm::Segment& v) {
       if (word != 0) return true;
     return false;
   });
-  count("pages of handles", h.page_count, [&](u64 i) { return v.at<shm::PageOwner>(h.page_owners_offset)[i].owner != 0; });
+  count("pages of handles", h.page_count, [&](u64 i) { return v.at<u64>(h.page_owners_offset)[i] != 0; });
   count("handles", h.page_count * shm::kHandlesPerPage, [&](u64 i) { return v.at<u64>(h.pages_offset)[i] != 0; });
   count("descriptions", h.description_count, [&](u64 i) { return shm::description_at(v, i)->refs != 0; });
   count("open inodes", h.vnode_count, [&](u64 i) { return shm::vnode_at(v, i)->users != 0; });

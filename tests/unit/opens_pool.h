@@ -59,7 +59,7 @@ inline Census census(const shm::Segment& v) {
   Census c;
   const shm::SegmentHeader& h = *v.header;
   for (u32 i = 0; i < h.process_count; ++i) c.processes += shm::process_entry(v, i).state != 0;
-  for (u64 i = 0; i < h.page_count; ++i) c.handles_pages += v.at<shm::PageOwner>(h.page_owners_offset)[i].owner != 0;
+  for (u64 i = 0; i < h.page_count; ++i) c.handles_pages += v.at<u64>(h.page_owners_offset)[i] != 0;
   for (u64 i = 0; i < h.description_count; ++i) c.descriptions += shm::description_at(v, i)->refs != 0;
   for (u64 i = 0; i < h.vnode_count; ++i) c.vnodes += shm::vnode_at(v, i)->users != 0;
   for (u64 i = 0; i < h.file_lock_count; ++i) c.file_locks += shm::file_lock_at(v, i)->in_use != 0;
