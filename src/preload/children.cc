@@ -3,6 +3,7 @@
 #include <linux/sched.h>
 #include <sys/mman.h>
 
+#include "preload/attach.h"
 #include "preload/descriptors.h"
 #include "preload/exec.h"
 #include "preload/handlers.h"
@@ -46,7 +47,12 @@ void free_run(ChildRun* run) {
 void end_run(ChildRun* run, bool alive) {
   Process& process = current_process();
   for (u32 i = 0; i < g_mount_count; ++i) {
-    if (run->process.pools[i] != nullptr) process.pools[i]->drop_child_view(run->process.pools[i]);
+    vfs::Pool* view = run->process.pools[i];
+    if (process.pools[i] == nullptr) { // it attached itself, or did not
+      if (view != nullptr) vfs::Pool::forget(view);
+      continue;
+    }
+    if (view != nullptr) process.pools[i]->drop_child_view(view);
     if (run->tickets[i].ref == shm::ProcessRef{}) continue;
     if (alive)
       process.pools[i]->parent_after_fork(run->tickets[i]);
@@ -70,6 +76,7 @@ long copy_process(ChildRun* run, Process& from) {
   memcpy(copy.fds, from.fds, from.fd_end * sizeof(u64));
   if (copy.credentials.groups == from.groups) copy.credentials.groups = copy.groups;
   for (u32 i = 0; i < g_mount_count; ++i) {
+    if (from.pools[i] == nullptr) continue;
     Result<vfs::Pool*> view = from.pools[i]->view_as_child(run->tickets[i]);
     if (!view.ok()) return -view.error();
     copy.pools[i] = view.value();
@@ -84,7 +91,10 @@ long begin_run(Call& call, intercept::CloneKind kind) {
   auto* run = reinterpret_cast<ChildRun*>(room);
   run->stack_pointer = call.frame.rsp();
   run->kind = kind;
+  // Another thread's half-made attachment must not be in the child's copy.
+  if (is_multi_threaded()) attach_all(process);
   for (u32 i = 0; i < g_mount_count; ++i) {
+    if (process.pools[i] == nullptr) continue;
     Result<vfs::Pool::ChildTicket> ticket = process.pools[i]->prepare_child();
     if (!ticket.ok()) {
       end_run(run, false);
@@ -155,6 +165,7 @@ long child_event(void* argument) {
   reset_map_lock();
   keep_only_block(&block);
   for (u32 i = 0; i < g_mount_count; ++i) {
+    if (process.pools[i] == nullptr) continue;
     int old_token = process.pools[i]->token_fd();
     process.pools[i]->become_child(run->tickets[i]);
     unhide_descriptor(process, old_token);

@@ -88,7 +88,8 @@ long make_room(Call& call, u64 arguments, u64 variables, ExecRoom& room) {
 void put_pools(Call& call, Text& state) {
   for (u32 i = 0; i < g_mount_count; ++i) {
     char text[128] = {};
-    if (!call.pool(i).prepare_exec(text).ok()) text[0] = '\0';
+    vfs::Pool* pool = call.process.pools[i];
+    if (pool != nullptr && !pool->prepare_exec(text).ok()) text[0] = '\0';
     put_item(state, kItemPool, std::string_view(text, strlen(text)));
   }
   if (call.process.cwd.in_pool) {
@@ -295,7 +296,8 @@ long copy_arguments(u64 user_argv, long count, const char** argv) {
 }
 
 void undo(Call& call, const ExecRoom& room) {
-  for (u32 i = 0; i < g_mount_count; ++i) call.pool(i).keep_after_failed_exec();
+  for (u32 i = 0; i < g_mount_count; ++i)
+    if (vfs::Pool* pool = call.process.pools[i]) pool->keep_after_failed_exec();
   if (room.base != nullptr) {
     note_exec_room(call, nullptr, 0);
     raw_syscall(SYS_munmap, as_arg(room.base), static_cast<long>(room.bytes));

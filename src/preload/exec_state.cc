@@ -123,12 +123,14 @@ void adopt_state(const char* text, char** environment) {
   u32 pools = 0;
   for (const char* at = text; next_item(at, item, value);) {
     if (item == kItemPool && pools < g_mount_count) {
+      u32 mount = pools++;
+      if (value.empty()) continue; // not attached yet
       char copy[129] = {};
       memcpy(copy, value.data(), min_of<u64>(value.size(), 128));
       vfs::AttachFailure failure{};
       Result<vfs::Pool*> pool = vfs::Pool::adopt(copy, &failure);
-      if (!pool.ok()) give_up("cannot take over the pool from the program before", g_mounts[pools].pool_path, failure.text);
-      g_process.pools[pools++] = pool.value();
+      if (!pool.ok()) give_up("cannot take over the pool from the program before", g_mounts[mount].pool_path, failure.text);
+      g_process.pools[mount] = pool.value();
     } else if (item == kItemCwd) {
       u32 mount = static_cast<u32>(parse_u64(value));
       u64 ino = parse_u64(value);
@@ -155,7 +157,8 @@ void adopt_state(const char* text, char** environment) {
       raw_syscall(SYS_close, static_cast<long>(parse_u64(value)));
     }
   }
-  for (u32 i = 0; i < pools; ++i) take_handles(i);
+  for (u32 i = 0; i < pools; ++i)
+    if (g_process.pools[i] != nullptr) take_handles(i);
 }
 
 } // namespace pmemfile::preload

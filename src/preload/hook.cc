@@ -3,6 +3,7 @@
 
 #include <sys/mman.h>
 
+#include "preload/attach.h"
 #include "preload/children.h"
 #include "preload/config.h"
 #include "preload/credentials.h"
@@ -25,7 +26,7 @@ namespace {
 ThreadBlock g_first_block;
 bool g_first_block_taken;
 
-enum Filter : u8 { Pass, Fd0, Fd3, Fd01, Fd02, Makes, MakesName1, Name4, Close, Maps, Mmap, Clone, Dents, Mask, Mask0, Mask4, Always };
+enum Filter : u8 { Pass, Fd0, Fd3, Fd01, Fd02, Makes, MakesName1, Name4, Close, Maps, Mmap, Clone, Dents, Mask, Mask0, Mask4, Rights, Always };
 
 constexpr struct Filters {
   u8 of[kCalls] = {};
@@ -42,6 +43,7 @@ long dispatch(Call& call) {
   switch (call.nr) {
 #define CALL(number, name, filter, handler, state, note) \
   case number:                                            \
+    if (filter == Rights) attach_all(call.process);       \
     return handler(call);
 #include "preload/syscalls.def"
 #undef CALL
@@ -172,7 +174,7 @@ void unlock_process(Process& process) { store_release(process.lock, 0u); }
 vfs::Task make_task(Call& call, u32 mount) {
   if (PMEMFILE_UNLIKELY(!call.process.credentials_known)) read_credentials(call.process);
   vfs::Task task;
-  task.pool = call.process.pools[mount];
+  task.pool = &call.pool(mount);
   task.credentials = &call.process.credentials;
   task.umask = call.process.umask;
   task.file_size_limit = load_relaxed(call.process.file_size_limit);

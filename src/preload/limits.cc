@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 
+#include "preload/attach.h"
 #include "preload/descriptors.h"
 #include "preload/handlers.h"
 
@@ -32,6 +33,8 @@ namespace {
 // `concerns_us`: it is this process's that changes.
 long new_limit(Call& call, u64 resource, u64 limit, bool concerns_us) {
   if (limit == 0 || !concerns_us) return kPassOn;
+  // With a lower one it might not be possible any more.
+  if (resource == RLIMIT_NOFILE || resource == RLIMIT_AS || resource == RLIMIT_DATA) attach_all(call.process);
   if (resource == RLIMIT_NOFILE) {
     take_placeholder(call.process);
     empty_stash(call.process);

@@ -3,10 +3,12 @@
 #include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 
 #include <fcntl.h>
 
+#include "preload/attach.h"
 #include "preload/handlers.h"
 #include "preload/paths.h"
 
@@ -96,7 +98,14 @@ long h_refuse_path0(Call& call) { return refuse_path(call, AT_FDCWD, 0, EINVAL);
 long h_refuse_path1(Call& call) { return refuse_path(call, AT_FDCWD, 1, EINVAL); }
 long h_refuse_at(Call& call) { return refuse_path(call, call.fd(0), 1, EOPNOTSUPP); }
 // A descriptor of ours where only the kernel's will do.
-long h_refuse_fd(Call& call) { return is_file(call.file(0)) ? refuse(call, EINVAL) : -EBADF; }
+long h_refuse_fd(Call& call) {
+  u64 word = call.file(0);
+  return word == 0 ? kPassOn : is_file(word) ? refuse(call, EINVAL) : -EBADF;
+}
+long h_prctl(Call& call) {
+  if (call.arg(0) == PR_SET_SECCOMP) attach_all(call.process);
+  return kPassOn;
+}
 long h_refuse_socket(Call& call) { return is_file(call.file(0)) ? -ENOTSOCK : -EBADF; }
 long h_refuse_fd3(Call& call) { return is_file(call.file(3)) ? refuse(call, EINVAL) : -EBADF; }
 

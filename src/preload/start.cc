@@ -6,6 +6,7 @@
 #include <sys/auxv.h>
 #include <unistd.h>
 
+#include "preload/attach.h"
 #include "preload/children.h"
 #include "preload/config.h"
 #include "preload/cwd.h"
@@ -42,38 +43,6 @@ void start_process(Process& process) {
   process.umask = 022;
   process.known_epoch = 1;
   process.file_size_limit = ~u64{0};
-}
-
-void attach_pools() {
-  for (u32 i = 0; i < g_mount_count; ++i) {
-    vfs::AttachFailure failure{};
-    vfs::AttachOptions options;
-    options.shm_dir = g_config.shm_dir;
-    Result<vfs::Pool*> pool = vfs::Pool::attach(g_mounts[i].pool_path, options, &failure);
-    if (!pool.ok() && (pool.error() == EACCES || pool.error() == EROFS)) {
-      options.read_only = true;
-      vfs::AttachFailure second{};
-      Result<vfs::Pool*> read_only = vfs::Pool::attach(g_mounts[i].pool_path, options, &second);
-      if (read_only.ok()) pool = read_only;
-    }
-    if (!pool.ok()) give_up("cannot mount a pool", g_mounts[i].point, failure.text);
-    g_process.pools[i] = pool.value();
-  }
-}
-
-// Of pools attached or taken over.
-void configure_pools() {
-  for (u32 i = 0; i < g_mount_count; ++i) {
-    g_process.pools[i]->set_atomic_data(g_config.atomic_data);
-    if (g_config.force_flush) g_process.pools[i]->force_flush();
-  }
-}
-
-void hide_own_descriptors() {
-  for (u32 i = 0; i < g_mount_count; ++i) {
-    vfs::Pool& pool = *g_process.pools[i];
-    for (int fd : {pool.pool_fd(), pool.segment_fd(), pool.token_fd()}) hide_descriptor(g_process, fd);
-  }
 }
 
 void warn(std::string_view line) {
@@ -113,15 +82,9 @@ __attribute__((constructor)) void start(int, char**, char** environment) {
   if (!read_config(environment)) return;
   start_process(g_process);
   if (!make_descriptor_table(g_process) || thread_block() == nullptr) give_up("no memory", "at start", "free some");
-  if (g_config.exec_state != nullptr)
-    adopt_state(g_config.exec_state, environment);
-  else
-    attach_pools();
-  for (u32 i = 0; i < g_mount_count; ++i)
-    if (g_process.pools[i] == nullptr) give_up("the program before handed over fewer pools", g_mounts[i].pool_path, "set PMEMFILE_POOLS anew");
+  if (g_config.exec_state != nullptr) adopt_state(g_config.exec_state, environment);
   remove_variable(environment, kStateVariable);
-  configure_pools();
-  hide_own_descriptors();
+  start_pools();
   start_signals(g_process);
   open_log();
   open_report();

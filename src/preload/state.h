@@ -86,7 +86,7 @@ inline constexpr unsigned kMaxListings = 8;
 
 // Begins as zeros but for what start() sets.
 struct Process {
-  vfs::Pool* pools[kMaxMounts] = {};
+  vfs::Pool* pools[kMaxMounts] = {}; // null: not attached yet (attach.h)
   u64* fds = nullptr;
   u32 fd_end = 0; // beyond the highest entry that was ever set
   // Every number below is in use in the kernel, stashed ones included.
@@ -164,6 +164,13 @@ inline u64 fd_word(const Process& process, u64 fd) {
   return PMEMFILE_LIKELY(fd < kMaxDescriptors) ? load_relaxed(process.fds[fd]) : 0;
 }
 
+// Attaches to a pool whose first use this is.
+vfs::Pool& attach_now(Process& process, u32 mount);
+inline vfs::Pool& pool_of(Process& process, u32 mount) {
+  vfs::Pool* pool = load_acquire(process.pools[mount]);
+  return PMEMFILE_LIKELY(pool != nullptr) ? *pool : attach_now(process, mount);
+}
+
 // A served call: the program's registers and where it stands.
 struct Call {
   intercept::Frame& frame;
@@ -180,7 +187,7 @@ struct Call {
   T* pointer(unsigned index) const { return reinterpret_cast<T*>(arg(index)); }
   // The entry of a descriptor argument; 0 if it is the kernel's.
   u64 file(unsigned index) const { return fd_word(process, arg(index) & 0xffffffff); }
-  vfs::Pool& pool(u32 mount) const { return *process.pools[mount]; }
+  vfs::Pool& pool(u32 mount) const { return pool_of(process, mount); }
   // The call as it stands, made by us; for handlers that look at its result.
   long kernel() const {
     return raw_syscall(nr, static_cast<long>(frame.rdi), static_cast<long>(frame.rsi), static_cast<long>(frame.rdx),

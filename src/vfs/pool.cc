@@ -68,15 +68,18 @@ Result<void> open_pool_file(Attach& a) {
   return {};
 }
 
-Result<void> map_pool(Attach& a) {
+Result<void> check_format(Attach& a, layout::Geometry* geometry) {
   auto bytes = pmem::file_bytes(a.fd);
   if (!bytes.ok()) return a.fail(bytes.error(), "is neither a file nor a device-DAX node");
+  auto fault = read_geometry(a.fd, bytes.value(), geometry);
+  if (fault == layout::GeometryFault::kNone) return {};
+  int error = fault == layout::GeometryFault::kVersion || fault == layout::GeometryFault::kFeature ? EPROTONOSUPPORT : kErrnoCorrupt;
+  return a.fail(fault == layout::GeometryFault::kMagic ? EINVAL : error, layout::geometry_fault_text(fault));
+}
+
+Result<void> map_pool(Attach& a) {
   Store& store = a.pool->store();
-  auto fault = read_geometry(a.fd, bytes.value(), &store.geometry);
-  if (fault != layout::GeometryFault::kNone) {
-    int error = fault == layout::GeometryFault::kVersion || fault == layout::GeometryFault::kFeature ? EPROTONOSUPPORT : kErrnoCorrupt;
-    return a.fail(fault == layout::GeometryFault::kMagic ? EINVAL : error, layout::geometry_fault_text(fault));
-  }
+  TRY(check_format(a, &store.geometry));
   if ((store.geometry.feature_read_only_compat & ~layout::kKnownReadOnlyCompat) != 0) a.read_only = true;
   __builtin_memcpy(a.identity.uuid, store.geometry.uuid, sizeof a.identity.uuid);
   auto mapped = pmem::map(a.fd, store.geometry.block_count * layout::kBlockBytes, !a.read_only);
@@ -298,6 +301,21 @@ Result<Pool*> Pool::attach(const char* path, const AttachOptions& options, Attac
   PoolInternals::move_descriptors(*pool);
   pool->device_ = device_number(steps.identity);
   return pool;
+}
+
+Result<void> Pool::check(const char* path, AttachFailure* failure) {
+  AttachOptions options;
+  Attach steps{path, options, failure, nullptr};
+  TRY(open_pool_file(steps));
+  layout::Geometry geometry;
+  auto result = check_format(steps, &geometry);
+  raw_syscall(SYS_close, steps.fd);
+  return result;
+}
+
+void Pool::forget(Pool* pool) {
+  pool->pool_fd_ = pool->store_.segment.fd = -1;
+  PoolInternals::destroy(pool);
 }
 
 // For adopt(): pool and V from descriptors that were passed on; the kernel lock came along with the pool's. Registers

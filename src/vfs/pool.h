@@ -27,6 +27,8 @@ class Pool {
   // Maps the pool, takes its kernel lock, finds or makes V, registers this process, repairs what dead processes
   // left if it is the first to come.
   static Result<Pool*> attach(const char* path, const AttachOptions& options, AttachFailure* failure);
+  // Is there a pool that this program knows how to use? Opens and reads only: what else attach() may find is not known yet.
+  static Result<void> check(const char* path, AttachFailure* failure);
   // Makes a pool in an existing file or device (size 0: all of it) or a new file; does not attach.
   struct MakeOptions {
     u64 bytes = 0;
@@ -65,6 +67,8 @@ class Pool {
   // can give up its copy of the parent's token (otherwise a killed parent looks alive until this child execs or ends).
   void child_view_runs(Pool* view, bool own_descriptors);
   void drop_child_view(Pool* view);
+  // A pool to which such a child attached itself, when it has left our memory: unmaps; the descriptors are the child's.
+  static void forget(Pool* pool);
 
   // Before execve: the descriptors that have to stay open across it (pool, V, token), without close-on-exec from
   // now on, and the text by which the new image finds its entry again. On failure of execve: keep_after_failed_exec.

@@ -1,0 +1,63 @@
+#include "preload/attach.h"
+
+#include "preload/config.h"
+#include "preload/descriptors.h"
+
+namespace pmemfile::preload {
+namespace {
+
+u32 g_attaching; // lock of attach_now; a child in our memory is alone with its Process and does not take it
+
+vfs::Pool* attach(u32 mount) {
+  vfs::AttachFailure failure{};
+  vfs::AttachOptions options;
+  options.shm_dir = g_config.shm_dir;
+  Result<vfs::Pool*> pool = vfs::Pool::attach(g_mounts[mount].pool_path, options, &failure);
+  if (!pool.ok() && (pool.error() == EACCES || pool.error() == EROFS)) {
+    options.read_only = true;
+    vfs::AttachFailure second{};
+    Result<vfs::Pool*> read_only = vfs::Pool::attach(g_mounts[mount].pool_path, options, &second);
+    if (read_only.ok()) pool = read_only;
+  }
+  if (!pool.ok()) give_up("cannot mount a pool", g_mounts[mount].point, failure.text);
+  return pool.value();
+}
+
+} // namespace
+
+void configure_pool(Process& process, u32 mount) {
+  vfs::Pool& pool = *process.pools[mount];
+  pool.set_atomic_data(g_config.atomic_data);
+  if (g_config.force_flush) pool.force_flush();
+  for (int fd : {pool.pool_fd(), pool.segment_fd(), pool.token_fd()}) hide_descriptor(process, fd);
+}
+
+__attribute__((noinline, cold)) vfs::Pool& attach_now(Process& process, u32 mount) {
+  bool alone = process.is_child_view;
+  while (!alone && exchange(g_attaching, 1u) != 0) raw_syscall(SYS_sched_yield);
+  if (process.pools[mount] == nullptr) {
+    store_release(process.pools[mount], attach(mount));
+    configure_pool(process, mount);
+  }
+  if (!alone) store_release(g_attaching, 0u);
+  return *process.pools[mount];
+}
+
+void attach_all(Process& process) {
+  for (u32 i = 0; i < g_mount_count; ++i) pool_of(process, i);
+}
+
+void start_pools() {
+  for (u32 i = 0; i < g_mount_count; ++i) {
+    if (g_process.pools[i] != nullptr) {
+      configure_pool(g_process, i);
+    } else if (g_config.report != nullptr) { // it tells how each pool is used
+      attach_now(g_process, i);
+    } else {
+      vfs::AttachFailure failure{};
+      if (!vfs::Pool::check(g_mounts[i].pool_path, &failure).ok()) give_up("cannot mount a pool", g_mounts[i].point, failure.text);
+    }
+  }
+}
+
+} // namespace pmemfile::preload
