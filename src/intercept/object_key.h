@@ -41,7 +41,7 @@ inline BuildId find_build_id(const u8* notes, u64 size, u64 alignment) {
 inline bool key_of_build_id(BuildId id, char (&key)[kMaxKeyBytes]) {
   if (id.size < 8 || id.size > kMaxBuildIdBytes) return false;
   char* out = key;
-  *out++ = 'b';
+  *out++ = kPlanLetter;
   for (u64 i = 0; i < id.size; ++i) {
     *out++ = "0123456789abcdef"[id.bytes[i] >> 4];
     *out++ = "0123456789abcdef"[id.bytes[i] & 15];

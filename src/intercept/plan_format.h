@@ -12,16 +12,19 @@
 namespace pmemfile::intercept {
 
 inline constexpr u64 kPlanMagic = 0x31304e4c50434d50; // "PMCPLN01"
-inline constexpr u32 kPlanVersion = 1;
+inline constexpr u32 kPlanVersion = 2;
 inline constexpr u64 kPageBytes = 4096;
 
-// Stubs lie this far from the object. Below the objects of a process there is
-// usually nothing for more than a gigabyte; a fixed executable lies too low.
-inline constexpr i64 kStubDistance = -(i64{1} << 30);
+// Stubs lie this far from the object: where usually nothing is at start, and near enough to need few page tables of
+// their own. A fixed executable lies too low.
+inline constexpr i64 kStubDistance = -(i64{128} << 20);
 inline constexpr i64 kStubDistanceFixed = i64{1} << 30;
 
 inline constexpr unsigned kMaxBuildIdBytes = 40;
-// Longest name of a plan: 'b', the build-id in hex, NUL; or see object_key().
+// First letter of the name of a plan: another one for each version, so that two that are installed do not replace each
+// other's plans for ever.
+inline constexpr char kPlanLetter = 'b' + kPlanVersion - 1;
+// Longest name of a plan: the letter, the build-id in hex, NUL; or see object_key().
 inline constexpr unsigned kMaxKeyBytes = 96;
 
 struct PlanHeader {

@@ -51,7 +51,8 @@ void start_pools() {
   for (u32 i = 0; i < g_mount_count; ++i) {
     if (g_process.pools[i] != nullptr) {
       configure_pool(g_process, i);
-    } else if (g_config.report != nullptr) { // it tells how each pool is used
+    } else if (g_config.report != nullptr || g_mounts[i].pool_path[0] != '/') {
+      // The report tells how each pool is used; a relative path means something else after the next chdir.
       attach_now(g_process, i);
     } else {
       vfs::AttachFailure failure{};

@@ -72,8 +72,10 @@ long copy_process(ChildRun* run, Process& from) {
   for (auto& pool : copy.pools) pool = nullptr;
   copy.lock = 0;
   copy.is_child_view = true;
-  if (!make_descriptor_table(copy)) return -ENOMEM;
-  memcpy(copy.fds, from.fds, from.fd_end * sizeof(u64));
+  if (from.fds != nullptr) {
+    if (!make_descriptor_table(copy)) return -ENOMEM;
+    memcpy(copy.fds, from.fds, from.fd_end * sizeof(u64));
+  }
   if (copy.credentials.groups == from.groups) copy.credentials.groups = copy.groups;
   for (u32 i = 0; i < g_mount_count; ++i) {
     if (from.pools[i] == nullptr) continue;

@@ -51,12 +51,25 @@ void find_library(std::string_view preload) {
   give_up(what, part(std::string_view(g_config.pools, strlen(g_config.pools)), 0, kShown), "write PMEMFILE_POOLS=/mount/point:/path/of/pool[;/another:/pool]");
 }
 
+// Asking each directory costs less than one look through /proc.
+bool has_symlink(char* text, u64 bytes) {
+  char target;
+  for (u64 end = 1; end <= bytes; ++end) {
+    if (text[end] != '/') continue;
+    text[end] = '\0';
+    long length = raw_syscall(SYS_readlinkat, AT_FDCWD, as_arg(text), as_arg(&target), 1);
+    text[end] = '/';
+    if (length >= 0) return true;
+  }
+  return false;
+}
+
 // As in mount(2), the directory that holds the mount point is named without symlinks: programs reach it by its real name,
 // too. Its own last component need not exist. `text` has room for a path.
 u64 resolve_parent(char* text, u64 bytes) {
   u64 last = bytes;
   while (text[last - 1] != '/') --last;
-  if (last == 1) return bytes;
+  if (last == 1 || !has_symlink(text, last - 1)) return bytes;
   char real[kPathBytes];
   text[last - 1] = '\0';
   long fd = raw_syscall(SYS_openat, AT_FDCWD, as_arg(text), O_PATH | O_DIRECTORY | O_CLOEXEC);

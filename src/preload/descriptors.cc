@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 
 #include "preload/children.h"
+#include "preload/config.h"
 #include "preload/inflight.h"
 
 namespace pmemfile::preload {
@@ -79,9 +80,10 @@ bool make_descriptor_table(Process& process) {
 }
 
 void set_fd_word(Process& process, u32 fd, u64 word) {
-  if (fd >= kMaxDescriptors) return;
-  if (fd >= process.fd_end && word != 0) process.fd_end = fd + 1;
+  if (fd >= kMaxDescriptors || (word == 0 && fd >= process.fd_end)) return;
+  if (PMEMFILE_UNLIKELY(process.fds == nullptr) && !make_descriptor_table(process)) give_up("no memory", "for the table of descriptors", "free some");
   store_release(process.fds[fd], word);
+  if (fd >= process.fd_end) store_release(process.fd_end, fd + 1);
 }
 
 namespace {

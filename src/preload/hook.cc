@@ -22,11 +22,11 @@ Process g_process;
 
 namespace {
 
-// The first thread's; others map theirs when they first need it.
+// Of the thread that needs one first; others map theirs.
 ThreadBlock g_first_block;
 bool g_first_block_taken;
 
-enum Filter : u8 { Pass, Fd0, Fd3, Fd01, Fd02, Makes, MakesName1, Name4, Close, Maps, Mmap, Clone, Dents, Mask, Mask0, Mask4, Rights, Always };
+enum Filter : u8 { Pass, Fd0, Fd3, Fd01, Fd02, Makes, MakesName1, Name4, Close, Maps, Mmap, Clone, Dents, Mask, Mask0, Mask4, Rights, Exit, Always };
 
 constexpr struct Filters {
   u8 of[kCalls] = {};
@@ -53,6 +53,12 @@ long dispatch(Call& call) {
 }
 
 long dispatch_on_stack(void* call) { return dispatch(*static_cast<Call*>(call)); }
+
+bool any_attached(const Process& process) {
+  for (u32 i = 0; i < g_mount_count; ++i)
+    if (process.pools[i] != nullptr) return true;
+  return false;
+}
 
 bool concerns_us(const intercept::Frame& frame, Process& process, u8 filter) {
   switch (filter) {
@@ -88,6 +94,8 @@ bool concerns_us(const intercept::Frame& frame, Process& process, u8 filter) {
     case Mask4:
       note_waiting_mask(frame, frame.r8);
       return fd_word(process, frame.rdi & 0xffffffff) != 0;
+    case Exit:
+      return g_config.report != nullptr || g_log_fd >= 0 || any_attached(process);
     default:
       return true;
   }
@@ -141,8 +149,7 @@ intercept::Verdict hook(intercept::Frame& frame) {
 ThreadBlock* thread_block() {
   ThreadBlock* block = t_thread.block;
   if (PMEMFILE_LIKELY(block != nullptr)) return block;
-  if (!g_first_block_taken) {
-    g_first_block_taken = true; // at start, single-threaded
+  if (!exchange(g_first_block_taken, true)) {
     block = &g_first_block;
     raw_syscall(SYS_mprotect, as_arg(block->guard), sizeof block->guard, PROT_NONE);
   } else {

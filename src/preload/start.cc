@@ -81,8 +81,10 @@ __attribute__((constructor)) void start(int, char**, char** environment) {
   map_own_pages();
   if (!read_config(environment)) return;
   start_process(g_process);
-  if (!make_descriptor_table(g_process) || thread_block() == nullptr) give_up("no memory", "at start", "free some");
-  if (g_config.exec_state != nullptr) adopt_state(g_config.exec_state, environment);
+  if (g_config.exec_state != nullptr) {
+    if (thread_block() == nullptr) give_up("no memory", "at start", "free some");
+    adopt_state(g_config.exec_state, environment);
+  }
   remove_variable(environment, kStateVariable);
   start_pools();
   start_signals(g_process);

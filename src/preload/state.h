@@ -87,8 +87,8 @@ inline constexpr unsigned kMaxListings = 8;
 // Begins as zeros but for what start() sets.
 struct Process {
   vfs::Pool* pools[kMaxMounts] = {}; // null: not attached yet (attach.h)
-  u64* fds = nullptr;
-  u32 fd_end = 0; // beyond the highest entry that was ever set
+  u64* fds = nullptr; // made when the first entry is set
+  u32 fd_end = 0;     // beyond the highest entry that was ever set
   // Every number below is in use in the kernel, stashed ones included.
   u32 fd_floor = 0;
   u32 stash_count = 0;
@@ -161,7 +161,7 @@ inline Process& current_process() {
   return PMEMFILE_LIKELY(process == nullptr) ? g_process : *process;
 }
 inline u64 fd_word(const Process& process, u64 fd) {
-  return PMEMFILE_LIKELY(fd < kMaxDescriptors) ? load_relaxed(process.fds[fd]) : 0;
+  return fd < load_relaxed(process.fd_end) ? load_relaxed(process.fds[fd]) : 0;
 }
 
 // Attaches to a pool whose first use this is.
