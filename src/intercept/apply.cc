@@ -15,8 +15,6 @@ namespace pmemfile::intercept {
 namespace {
 
 constexpr u64 kMaxPlanBytes = u64{4} << 30;
-// Mapping the pages of libc's text at once costs as much as three first touches; a larger text is hardly used whole.
-constexpr u64 kPopulatedTextBytes = u64{4} << 20;
 constexpr unsigned kChunk = 64; // table entries read at a time, to spare the stack
 
 Result<u64> map(u64 address, u64 size, int protection, int flags, int fd, u64 offset) {
@@ -99,11 +97,11 @@ Result<void> map_entry_pointer(u64 address) {
 Result<Applied> apply_image(const OpenPlan& plan, u64 base) {
   const PlanHeader& h = plan.header;
   const u64 stubs = base + static_cast<u64>(h.stub_distance);
-  TRY(map(stubs, h.stub_bytes, PROT_READ | PROT_EXEC, MAP_FIXED_NOREPLACE | MAP_POPULATE, plan.fd, h.stub_offset));
+  TRY(map(stubs, h.stub_bytes, PROT_READ | PROT_EXEC, MAP_FIXED_NOREPLACE, plan.fd, h.stub_offset));
   Result<void> entry = map_entry_pointer(stubs + h.stub_bytes);
   if (entry.ok()) {
     const Result<u64> text =
-        map(base + h.text_address, h.text_bytes, PROT_READ | PROT_EXEC, MAP_FIXED | (h.text_bytes <= kPopulatedTextBytes ? MAP_POPULATE : 0), plan.fd, h.image_offset);
+        map(base + h.text_address, h.text_bytes, PROT_READ | PROT_EXEC, MAP_FIXED, plan.fd, h.image_offset);
     if (text.ok()) return Applied{stubs, h.stub_bytes + kPageBytes, false};
     unmap(stubs + h.stub_bytes, kPageBytes);
     entry = Error(text.error());

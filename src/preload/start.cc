@@ -2,7 +2,6 @@
 
 #include <elf.h>
 #include <fcntl.h>
-#include <linux/mman.h>
 #include <sys/auxv.h>
 #include <unistd.h>
 
@@ -18,12 +17,6 @@
 #include "preload/signals.h"
 
 namespace pmemfile::preload {
-
-// Where the linker put things.
-extern "C" {
-extern const char __ehdr_start[] __attribute__((visibility("hidden")));
-extern const char _DYNAMIC[] __attribute__((visibility("hidden")));
-}
 
 namespace {
 
@@ -66,19 +59,10 @@ void wishes_of_the_user() {
   }
 }
 
-// The first touch of a page costs ten times what it costs when many are mapped by one call, and starting touches most of
-// this library's own. Older kernels (before 5.14) refuse, which does no harm.
-void map_own_pages() {
-  auto page = [](const char* at) { return align_down(reinterpret_cast<u64>(at), 4096); };
-  u64 first = page(__ehdr_start), last = page(_DYNAMIC);
-  raw_syscall(SYS_madvise, static_cast<long>(first), static_cast<long>(last - first), MADV_POPULATE_READ);
-}
-
 // Order: nothing of the program may run between taking over the old image's state and patching; the environment is
 // cleaned even if there is nothing to take over.
 __attribute__((constructor)) void start(int, char**, char** environment) {
   if (environment == nullptr || is_secure(environment)) return;
-  map_own_pages();
   if (!read_config(environment)) return;
   start_process(g_process);
   if (g_config.exec_state != nullptr) {

@@ -50,9 +50,9 @@ two_copies_do_not_patch_twice() {
 a_plan_that_others_may_write_is_not_used() {
   export XDG_CACHE_HOME=$work
   LD_PRELOAD=$lib /bin/true || fail "first start"
-  ls "$work"/pmemfile/b* >/dev/null || fail "no plan was made"
-  chmod o+w "$work"/pmemfile/b*
-  printf 'rubbish' | dd of="$(ls -S "$work"/pmemfile/b* | head -1)" bs=1 seek=100000 conv=notrunc status=none
+  ls "$work"/pmemfile/[!f]* >/dev/null || fail "no plan was made"
+  chmod o+w "$work"/pmemfile/[!f]*
+  printf 'rubbish' | dd of="$(ls -S "$work"/pmemfile/[!f]* | head -1)" bs=1 seek=100000 conv=notrunc status=none
   [ "$(LD_PRELOAD=$lib /bin/echo fine 2>&1)" = fine ] || fail "start"
   # It was made again: nobody else may write the new one.
   [ -z "$(find "$work/pmemfile" -type f -perm /o+w)" ] || fail "still there"
@@ -61,10 +61,10 @@ a_plan_that_others_may_write_is_not_used() {
 damaged_plans_are_made_again() {
   export XDG_CACHE_HOME=$work
   LD_PRELOAD=$lib /bin/true
-  for plan_file in "$work"/pmemfile/b*; do printf 'rubbish rubbish rubbish' | dd of="$plan_file" bs=1 seek=64 conv=notrunc status=none; done
+  for plan_file in "$work"/pmemfile/[!f]*; do printf 'rubbish rubbish rubbish' | dd of="$plan_file" bs=1 seek=64 conv=notrunc status=none; done
   out=$(LD_PRELOAD=$lib /bin/echo fine 2>&1)
   [ "$out" = fine ] || fail "$out"
-  for plan_file in "$work"/pmemfile/b*; do cmp -s -n 7 -i 64 "$plan_file" <(printf '%64srubbish') && fail "still damaged"; done
+  for plan_file in "$work"/pmemfile/[!f]*; do cmp -s -n 7 -i 64 "$plan_file" <(printf '%64srubbish') && fail "still damaged"; done
   return 0
 }
 

@@ -84,7 +84,7 @@ expect "pool" "programs start in a sandbox" run python3 sandbox.py cat "$work/mn
 run bash -c "echo a > $work/mnt/a; sleep 2; echo b >> $work/mnt/a; bash -c 'cat $work/mnt/a'" > seen &
 sleep 0.7
 rm -f pmemfile-*-*
-wants 'another shared segment' "nobody makes a second segment" run true
+wants 'another shared segment' "nobody makes a second segment" run cat "$work/mnt/a"
 wait
 expect "a
 b" "who had it goes on" cat seen
@@ -119,7 +119,7 @@ expect "a
 b" "and everything is still there" run cat "$work/mnt/a"
 
 # The pool itself is removed while in use.
-run bash -c "sleep 1; echo c >> $work/mnt/a; bash -c 'cat $work/mnt/a'" > seen &
+run bash -c "read -r line < $work/mnt/a; sleep 1; echo c >> $work/mnt/a; bash -c 'cat $work/mnt/a'" > seen &
 sleep 0.5
 mv p gone
 wait

@@ -96,7 +96,7 @@ if [ -e "$bin/src/preload/libpmemfile.so" ] || [ -e "$bin/libpmemfile.so" ]; the
   expect 126 "static" "$bin/pmemfile" run -p p -m "$work/mnt" -- /sbin/ldconfig
   says 'statically linked'
   expect 125 "no pool" "$bin/pmemfile" run -p other -m "$work/mnt" -- true
-  "$bin/pmemfile" run -p p -m "$work/mnt" -- sleep 5 &
+  "$bin/pmemfile" run -p p -m "$work/mnt" -- tail -f "$work/mnt/tree/inner/numbers" > /dev/null &
   sleeper=$!
   sleep 0.5
   expect 8 "fsck of a pool in use" "$bin/fsck.pmemfile" p
