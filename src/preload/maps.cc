@@ -174,7 +174,7 @@ long check_request(const vfs::DescriptionInfo& info, u64 bytes, int prot, int fl
   if (type == MAP_SHARED_VALIDATE && (flags & MAP_SYNC) != 0) return -EOPNOTSUPP;
   if ((info.flags & O_PATH) != 0) return -EBADF;
   int access = info.flags & O_ACCMODE;
-  if (access == O_WRONLY) return -EACCES;
+  if (access != O_RDONLY && access != O_RDWR) return -EACCES;
   if (type != MAP_PRIVATE && (prot & PROT_WRITE) != 0 && access != O_RDWR) return -EACCES;
   if ((info.mode & 0170000) != 0100000) return -ENODEV;
   return 0;
@@ -253,6 +253,45 @@ long h_munmap(Call& call) {
   long result = call.kernel();
   if (result == 0 && !forget_range(call.arg(0), bytes)) return -ENOMEM;
   return result;
+}
+
+// MADV_REMOVE is a hole in the file. The kernel would make it in the pool.
+long h_madvise(Call& call) {
+  if ((call.arg(2) & 0xffffffff) != MADV_REMOVE) return kPassOn;
+  u64 start = call.arg(0), end = start + align_up(call.arg(1), kPage);
+  if ((start & (kPage - 1)) != 0 || end < start) return -EINVAL;
+  MapLock locked;
+  for (u32 i = find(start); i < g_mapping_count && g_mappings[i].start < end; ++i) {
+    const Mapping& mapping = g_mappings[i];
+    if (!mapping.shared || !mapping.may_write) return -EACCES;
+    u64 from = max_of(start, mapping.start), to = min_of(end, mapping.start + mapping.bytes);
+    vfs::Task task = make_task(call, mapping.mount);
+    Result<void> removed = vfs::fallocate_file(task, mapping.description, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                               mapping.file_offset + (from - mapping.start), to - from);
+    if (!removed.ok()) return -removed.error();
+    if (to == end) return 0;
+    start = to;
+  }
+  return start == call.arg(0) ? kPassOn : -ENOMEM; // the rest is not ours
+}
+
+// Another page of the same file in that place. The kernel would take another page of the pool.
+long h_remap_file_pages(Call& call) {
+  u64 start = align_down(call.arg(0), kPage), bytes = align_down(call.arg(1), kPage), page = call.arg(3);
+  if (call.arg(2) != 0) return kPassOn; // an error whatever is there
+  u64 word;
+  int prot;
+  {
+    MapLock locked;
+    u32 index = find(start);
+    if (index == g_mapping_count || g_mappings[index].start >= start + bytes) return kPassOn;
+    const Mapping& mapping = g_mappings[index];
+    if (!mapping.shared || start < mapping.start || bytes > mapping.start + mapping.bytes - start || page > ~u64{0} / kPage) return -EINVAL;
+    word = file_word(mapping.mount, mapping.description, 0);
+    prot = mapping.prot;
+  }
+  long mapped = map_file(call, word, start, bytes, prot, MAP_SHARED | MAP_FIXED, page * kPage);
+  return is_syscall_error(mapped) ? mapped : 0;
 }
 
 long h_mprotect(Call& call) {

@@ -81,6 +81,7 @@ long open_any(Call& call, int dirfd, const char* path, int flags, u64 mode, unsi
   unsigned options = (flags & O_NOFOLLOW) != 0 || ((flags & O_CREAT) != 0 && (flags & O_EXCL) != 0) ? 0 : kFollowLast;
   options |= kLastIsChecked;
   bool rewritten = false;
+  if ((flags & (O_CREAT | O_DIRECTORY | O_PATH)) == (O_CREAT | O_DIRECTORY)) return -EINVAL; // whatever the path is
   for (unsigned round = 0; round < 40; ++round) {
     Place place;
     long error = locate(call, dirfd, path, options, 0, place);
@@ -407,6 +408,7 @@ long h_fcntl(Call& call) {
   }
   if (!is_file(word)) return -EBADF;
   vfs::Pool& pool = call.pool(mount_of(word));
+  constexpr int kGetWriteHint = 1035, kSetWriteHint = 1036; // F_GET_RW_HINT, F_SET_RW_HINT
   switch (command) {
     case F_DUPFD:
     case F_DUPFD_CLOEXEC:
@@ -418,7 +420,10 @@ long h_fcntl(Call& call) {
       set_fd_word(process, fd, (call.arg(2) & FD_CLOEXEC) != 0 ? word | kFdCloexec : word & ~kFdCloexec);
       return 0;
     case F_GETFL:
-      return vfs::info(pool, description_of(word)).flags | 0100000; // O_LARGEFILE, as a 64-bit kernel has it
+    {
+      int flags = vfs::info(pool, description_of(word)).flags;
+      return (flags & O_PATH) != 0 ? flags : flags | 0100000; // O_LARGEFILE, as a 64-bit kernel has it
+    }
     case F_SETFL:
       return to_long(vfs::set_status_flags(pool, description_of(word), call.fd(2)));
     case F_GETLK:
@@ -433,6 +438,21 @@ long h_fcntl(Call& call) {
     case F_SETOWN: // only of use with O_ASYNC, which regular files do not have
     case F_SETSIG:
       return 0;
+    case F_GETOWN_EX: {
+      struct {
+        i32 type, pid;
+      } nobody{};
+      return pmem::copy_guarded(call.pointer<void>(2), &nobody, sizeof nobody) != 0 ? -EFAULT : 0;
+    }
+    case F_SETOWN_EX:
+      return 0;
+    case kGetWriteHint:
+    case kSetWriteHint: { // advice; none is kept
+      u64 hint = 0;
+      if (command == kGetWriteHint) return pmem::copy_guarded(call.pointer<void>(2), &hint, sizeof hint) != 0 ? -EFAULT : 0;
+      if (pmem::copy_guarded(&hint, call.pointer<void>(2), sizeof hint) != 0) return -EFAULT;
+      return hint > 5 ? -EINVAL : 0;
+    }
     case F_GETLEASE:
       return F_UNLCK;
     case F_SETLEASE:

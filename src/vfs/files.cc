@@ -210,8 +210,8 @@ namespace {
 Result<void> check_rwf_flags(int flags, bool write) {
   constexpr int kNoSignal = 0x100; // concerns pipes
   constexpr int kServed = RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_APPEND | RWF_NOAPPEND | kNoSignal;
-  if ((flags & RWF_APPEND) != 0 && (flags & RWF_NOAPPEND) != 0) return Error(EINVAL);
-  return (flags & ~(write ? kServed : kServed | RWF_NOWAIT)) != 0 ? Result<void>(Error(EOPNOTSUPP)) : Result<void>();
+  if ((flags & ~(write ? kServed : kServed | RWF_NOWAIT)) != 0) return Error(EOPNOTSUPP);
+  return (flags & RWF_APPEND) != 0 && (flags & RWF_NOAPPEND) != 0 ? Result<void>(Error(EINVAL)) : Result<void>();
 }
 
 // An end that no offset can name.

@@ -352,6 +352,9 @@ Result<OpenDescription*> lockable(Task& task, Description number) {
 
 Result<void> flock_file(Task& task, Description number, int operation) {
   OpenDescription& description = *TRY(lockable(task, number));
+  constexpr int kMandatory = 32; // LOCK_MAND: without effect since Linux 5.5
+  if ((operation & kMandatory) != 0) return {};
+  if ((description.flags & O_ACCMODE) == O_ACCMODE) return Error(EBADF); // open for neither reading nor writing
   Request r{.kind = FileLockKind::kFlock, .owner = static_cast<u64>(number) + 1};
   switch (operation & ~LOCK_NB) {
     case LOCK_SH: break;
@@ -375,11 +378,11 @@ Result<void> record_lock(Task& task, Description number, int command, struct flo
   u32 access = description.flags & O_ACCMODE;
   switch (lock->l_type) {
     case F_RDLCK:
-      if (!get && access == O_WRONLY) return Error(EBADF);
+      if (!get && access != O_RDONLY && access != O_RDWR) return Error(EBADF);
       break;
     case F_WRLCK:
       r.exclusive = true;
-      if (!get && access == O_RDONLY) return Error(EBADF);
+      if (!get && access != O_WRONLY && access != O_RDWR) return Error(EBADF);
       break;
     case F_UNLCK:
       if (get) return Error(EINVAL);

@@ -20,6 +20,9 @@ constexpr int kOpenOnly = O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC;
 constexpr int kPathFlags = O_PATH | O_DIRECTORY | O_NOFOLLOW;
 // What a 64-bit kernel adds to every open file; <fcntl.h> calls it 0 here.
 constexpr int kLargeFile = 0100000;
+// Others count for nothing in open(2), and are errors in openat2(2).
+constexpr int kKnownFlags = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK | O_DSYNC | O_SYNC | O_ASYNC | O_DIRECT |
+                            kLargeFile | O_DIRECTORY | O_NOFOLLOW | O_NOATIME | O_CLOEXEC | O_PATH | O_TMPFILE;
 // Each round somebody removed the file between the walk and the open.
 constexpr unsigned kMaxOpenRounds = 1000;
 
@@ -135,7 +138,7 @@ Result<OpenResult> open_found(Task& task, const inode::Attr& attr, int flags, bo
 Result<OpenResult> open_unnamed(Task& task, At at, int flags, u32 mode, u32 handle) {
   if ((flags & O_ACCMODE) == O_RDONLY) return Error(EINVAL);
   if (!task.pool->store().medium.writable) return Error(EROFS);
-  inode::Attr dir = TRY(resolve(task, at, (flags & O_NOFOLLOW) != 0 ? Follow::kNo : Follow::kYes));
+  inode::Attr dir = TRY(resolve(task, at, (flags & O_NOFOLLOW) != 0 ? Follow::kNo : Follow::kYes, at.path.empty()));
   if (!is_dir(dir.mode)) return Error(ENOTDIR);
   Ino ino = TRY(create_unnamed(task, dir.ino, mode, (flags & O_EXCL) == 0));
   inode::Attr attr = TRY(inode::read(task.pool->store(), ino));
@@ -268,7 +271,7 @@ bool has_users(Pool& pool, Ino ino) {
 Result<OpenResult> open_at(Task& task, At at, int flags, u32 mode, u32 handle) {
   Pool& pool = *task.pool;
   if (PMEMFILE_UNLIKELY(load_relaxed(shm::process_table(open_tables(pool)).unburied) != 0)) bury_unburied(pool);
-  if ((flags & O_PATH) != 0) flags &= kPathFlags;
+  flags &= (flags & O_PATH) != 0 ? kPathFlags : kKnownFlags;
   if ((flags & O_TMPFILE) == O_TMPFILE) return open_unnamed(task, at, flags, mode & kPermissionBits, handle);
   for (unsigned round = 0; round < kMaxOpenRounds; ++round) {
     inode::Attr attr;
@@ -289,11 +292,9 @@ Result<OpenResult> open_at(Task& task, At at, int flags, u32 mode, u32 handle) {
 }
 
 Result<void> check_open_how(const open_how& how) {
-  constexpr u64 kKnownFlags = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK | O_DSYNC | O_SYNC | O_ASYNC | O_DIRECT |
-                              kLargeFile | O_DIRECTORY | O_NOFOLLOW | O_NOATIME | O_CLOEXEC | O_PATH | O_TMPFILE;
   constexpr u64 kUnnamed = O_TMPFILE & ~O_DIRECTORY;
   constexpr u64 kWays = RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH | RESOLVE_IN_ROOT | RESOLVE_CACHED;
-  if ((how.flags & ~kKnownFlags) != 0 || (how.resolve & ~kWays) != 0) return Error(EINVAL);
+  if ((how.flags & ~u64{kKnownFlags}) != 0 || (how.resolve & ~kWays) != 0) return Error(EINVAL);
   if ((how.resolve & RESOLVE_BENEATH) != 0 && (how.resolve & RESOLVE_IN_ROOT) != 0) return Error(EINVAL);
   bool makes = (how.flags & (O_CREAT | kUnnamed)) != 0;
   if ((how.mode & ~(makes ? u64{kPermissionBits} : 0)) != 0) return Error(EINVAL);

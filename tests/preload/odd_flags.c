@@ -15,7 +15,7 @@ static char data[8192] __attribute__((aligned(4096)));
 static void vectors_with_flags(void) {
   int fd = open("v", O_CREAT | O_RDWR, 0644), append = open("v", O_RDWR | O_APPEND);
   struct iovec v = {data, 100};
-  static const int flags[] = {RWF_HIPRI, RWF_DSYNC, RWF_SYNC, RWF_APPEND, RWF_NOAPPEND, 1 << 30, RWF_APPEND | RWF_NOAPPEND};
+  static const int flags[] = {RWF_HIPRI, RWF_DSYNC, RWF_SYNC, RWF_APPEND, RWF_NOAPPEND, 1 << 30, RWF_APPEND | RWF_NOAPPEND, -1};
   SHOW(pwrite(fd, data, 1000, 0));
   for (unsigned i = 0; i < sizeof flags / sizeof *flags; ++i) {
     printf("%x\n", flags[i]);
@@ -198,7 +198,62 @@ static void handles(void) {
   wait(0);
 }
 
+static void opens(void) {
+  put("n", "hello");
+  int fd = open("n", 3), path = open("n", O_PATH);
+  struct flock lock = {.l_type = F_RDLCK};
+  SHOW(flock(fd, LOCK_SH));
+  SHOW(fcntl(fd, F_SETLK, &lock));
+  lock.l_type = F_WRLCK;
+  SHOW(fcntl(fd, F_SETLK, &lock));
+  SHOW(mmap(0, 1, PROT_READ, MAP_SHARED, fd, 0) == MAP_FAILED);
+  SHOW(fcntl(path, F_GETFL));
+  SHOW(fcntl(open("n", 0x40000000), F_GETFL));
+  SHOW(open("", O_CREAT | O_DIRECTORY, 0600));
+  SHOW(open("n", O_CREAT | O_DIRECTORY, 0600));
+  char link[64];
+  snprintf(link, sizeof link, "/proc/self/fd/%d", path);
+  SHOW(open(link, O_TMPFILE | O_RDWR, 0600));
+  fd = open("n", O_RDWR);
+  SHOW(flock(fd, 99));
+  SHOW(fcntl(fd, F_GETOWN));
+  uint64_t hint = 9;
+  SHOW(fcntl(fd, 1036, &hint));
+  SHOW(fcntl(fd, 1035, &hint));
+  SHOW(hint);
+}
+
+// MADV_REMOVE is a hole in the file, for who may write to it.
+static void removed_pages(void) {
+  int fd = open("r", O_CREAT | O_RDWR, 0644), ro = open("r", O_RDONLY);
+  memset(data, 'x', sizeof data);
+  SHOW(write(fd, data, sizeof data));
+  char *writable = mmap(0, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  char *readable = mmap(0, 8192, PROT_READ, MAP_SHARED, ro, 0), *own = mmap(0, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+  SHOW(madvise(readable, 4096, MADV_REMOVE));
+  SHOW(madvise(own, 4096, MADV_REMOVE));
+  SHOW(readable[0]);
+  SHOW(madvise(writable + 1, 4096, MADV_REMOVE));
+  SHOW(madvise(writable + 4096, 4096, MADV_REMOVE));
+  SHOW(readable[0]);
+  SHOW(readable[4096]);
+  SHOW(pread(fd, data, 1, 8191));
+  SHOW(data[0]);
+  struct stat st;
+  fstat(fd, &st);
+  SHOW(st.st_size);
+  writable[4096] = 'y';
+  SHOW(pread(fd, data, 1, 4096));
+  SHOW(data[0]);
+  SHOW(remap_file_pages(writable, 4096, 0, 1, 0));
+  SHOW(writable[0]);
+  SHOW(remap_file_pages(own, 4096, 0, 1, 0));
+  SHOW(remap_file_pages(writable, 4096, PROT_READ, 1, 0));
+}
+
 int main(void) {
+  opens();
+  removed_pages();
   vectors_with_flags();
   direct();
   ioctls();
