@@ -15,9 +15,9 @@ inline constexpr u64 kPlanMagic = 0x31304e4c50434d50; // "PMCPLN01"
 inline constexpr u32 kPlanVersion = 2;
 inline constexpr u64 kPageBytes = 4096;
 
-// Stubs lie this far from the object: where usually nothing is at start, and near enough to need few page tables of
+// Stubs lie this far from the object: where usually nothing is at start (pool and V go elsewhere: base/mapping.h), and near enough to need few page tables of
 // their own. A fixed executable lies too low.
-inline constexpr i64 kStubDistance = -(i64{128} << 20);
+inline constexpr i64 kStubDistance = -(i64{64} << 20);
 inline constexpr i64 kStubDistanceFixed = i64{1} << 30;
 
 inline constexpr unsigned kMaxBuildIdBytes = 40;
