@@ -1,15 +1,17 @@
 // Single steps, and which of them matter to others.
 #include <Zydis/Zydis.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/user.h>
 #include <sys/wait.h>
+#include <ucontext.h>
 #include <unistd.h>
+#include <x86intrin.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
 #include <unordered_map>
 
 #include "crash/kill_world.h"
@@ -17,79 +19,138 @@
 namespace pmemfile::kill_steps {
 namespace {
 
+// What an instruction stores to, as far as it matters here. Made and looked up in a signal handler: no malloc.
 struct Decoded {
+  struct Operand {
+    i64 displacement;
+    u8 base, index, scale; // places in Registers; kNoRegister
+  };
+  static constexpr unsigned kOperands = 3;
+  static constexpr u8 kNoRegister = 17;
+  u64 address = 0; // of the instruction; 0: the entry is free
+  u8 length = 0, operand_count = 0;
+  bool calls_kernel = false;
+  Operand operands[kOperands];
+};
+// rax to r15 in the order of their numbers, rip, and 0.
+struct Registers {
+  u64 value[18];
+  u64 rsp() const { return value[4]; }
+};
+constexpr u8 kRip = 16;
+
+u8 place_of(ZydisRegister which) {
+  if (which == ZYDIS_REGISTER_RIP) return kRip;
+  if (which >= ZYDIS_REGISTER_RAX && which <= ZYDIS_REGISTER_R15) return static_cast<u8>(which - ZYDIS_REGISTER_RAX);
+  return Decoded::kNoRegister;
+}
+
+void decode_into(Decoded& decoded, u64 address) {
+  ZydisDecoder decoder;
   ZydisDecodedInstruction instruction;
   ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
-  bool calls_kernel = false, stores = false;
-};
-
-// The victim is a fork of this process, so its code can be read here.
-const Decoded& decode(u64 address) {
-  static std::unordered_map<u64, Decoded> known;
-  auto [entry, fresh] = known.try_emplace(address);
-  Decoded& decoded = entry->second;
-  if (!fresh) return decoded;
-  static ZydisDecoder decoder = [] {
-    ZydisDecoder made;
-    ZydisDecoderInit(&made, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
-    return made;
-  }();
-  auto status = ZydisDecoderDecodeFull(&decoder, reinterpret_cast<const void*>(address), 15, &decoded.instruction, decoded.operands);
+  ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+  auto status = ZydisDecoderDecodeFull(&decoder, reinterpret_cast<const void*>(address), 15, &instruction, operands);
+  decoded.address = address;
   // What cannot be decoded counts as important.
-  decoded.calls_kernel = !ZYAN_SUCCESS(status) || decoded.instruction.mnemonic == ZYDIS_MNEMONIC_SYSCALL;
-  if (decoded.calls_kernel) return decoded;
-  for (unsigned i = 0; i < decoded.instruction.operand_count; ++i) {
-    const ZydisDecodedOperand& operand = decoded.operands[i];
-    if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY && (operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0) decoded.stores = true;
-  }
-  return decoded;
-}
-
-u64 register_value(const user_regs_struct& registers, ZydisRegister which) {
-  switch (which) {
-    case ZYDIS_REGISTER_RAX: return registers.rax;
-    case ZYDIS_REGISTER_RBX: return registers.rbx;
-    case ZYDIS_REGISTER_RCX: return registers.rcx;
-    case ZYDIS_REGISTER_RDX: return registers.rdx;
-    case ZYDIS_REGISTER_RSI: return registers.rsi;
-    case ZYDIS_REGISTER_RDI: return registers.rdi;
-    case ZYDIS_REGISTER_RBP: return registers.rbp;
-    case ZYDIS_REGISTER_RSP: return registers.rsp;
-    case ZYDIS_REGISTER_R8: return registers.r8;
-    case ZYDIS_REGISTER_R9: return registers.r9;
-    case ZYDIS_REGISTER_R10: return registers.r10;
-    case ZYDIS_REGISTER_R11: return registers.r11;
-    case ZYDIS_REGISTER_R12: return registers.r12;
-    case ZYDIS_REGISTER_R13: return registers.r13;
-    case ZYDIS_REGISTER_R14: return registers.r14;
-    case ZYDIS_REGISTER_R15: return registers.r15;
-    default: return 0;
+  decoded.calls_kernel = !ZYAN_SUCCESS(status) || instruction.mnemonic == ZYDIS_MNEMONIC_SYSCALL;
+  if (!ZYAN_SUCCESS(status)) return;
+  decoded.length = instruction.length;
+  for (unsigned i = 0; i < instruction.operand_count && decoded.operand_count < Decoded::kOperands; ++i) {
+    const ZydisDecodedOperand& operand = operands[i];
+    if (operand.type != ZYDIS_OPERAND_TYPE_MEMORY || (operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) == 0) continue;
+    decoded.operands[decoded.operand_count++] = {operand.mem.disp.has_displacement ? operand.mem.disp.value : 0, place_of(operand.mem.base),
+                                                 place_of(operand.mem.index), operand.mem.scale};
   }
 }
 
-u64 address_of(const Decoded& decoded, const ZydisDecodedOperand& operand, const user_regs_struct& registers) {
-  const auto& memory = operand.mem;
-  u64 address = memory.disp.has_displacement ? static_cast<u64>(memory.disp.value) : 0;
-  if (memory.base == ZYDIS_REGISTER_RIP) return address + registers.rip + decoded.instruction.length;
-  address += register_value(registers, memory.base);
-  if (memory.index != ZYDIS_REGISTER_NONE) address += register_value(registers, memory.index) * memory.scale;
-  return address;
+const Decoded& decode(u64 address) {
+  constexpr u64 kEntries = 1 << 16;
+  static Decoded known[kEntries];
+  for (u64 at = address * 0x9e3779b97f4a7c15 >> 48;; at = (at + 1) % kEntries) {
+    if (known[at].address == 0) decode_into(known[at], address);
+    if (known[at].address == address) return known[at];
+  }
 }
 
 bool within(u64 address, u64 base, u64 bytes) { return address - base < bytes; }
 
-bool matters(const Decoded& decoded, const user_regs_struct& registers, const Mapped& mapped, bool any_memory) {
+bool matters(const Decoded& decoded, const Registers& registers, const Mapped& mapped, bool any_memory) {
   if (decoded.calls_kernel) return true;
-  if (!decoded.stores) return false;
   constexpr u64 kStackBytes = 1 << 20;
-  for (unsigned i = 0; i < decoded.instruction.operand_count; ++i) {
-    const ZydisDecodedOperand& operand = decoded.operands[i];
-    if (operand.type != ZYDIS_OPERAND_TYPE_MEMORY || (operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) == 0) continue;
-    u64 address = address_of(decoded, operand, registers);
-    if (any_memory) return !within(address, registers.rsp - kStackBytes / 2, kStackBytes);
+  for (unsigned i = 0; i < decoded.operand_count; ++i) {
+    const Decoded::Operand& operand = decoded.operands[i];
+    u64 address = static_cast<u64>(operand.displacement) + registers.value[operand.base] + registers.value[operand.index] * operand.scale;
+    if (operand.base == kRip) address += decoded.length;
+    if (any_memory) return !within(address, registers.rsp() - kStackBytes / 2, kStackBytes);
     if (within(address, mapped.pool_base, mapped.pool_bytes) || within(address, mapped.segment_base, mapped.segment_bytes)) return true;
   }
   return false;
+}
+
+// ---- A victim that traces itself: a trap after each instruction costs a tenth of a stop that the driver sees -------------
+
+// In memory that all processes share.
+struct Recording {
+  static constexpr u64 kMost = 5'000'000;
+  u32 wanted, any_memory;
+  u64 count, point_count;
+  u64 addresses[kMost], points[kMost];
+};
+Recording& recording() {
+  static auto* made = static_cast<Recording*>(
+      mmap(nullptr, sizeof(Recording), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+  return *made;
+}
+
+u64 g_window; // where the window begins: its first instruction
+unsigned g_index;
+
+Registers registers_of(const ucontext_t& context) {
+  const auto& from = context.uc_mcontext.gregs;
+  return {{u64(from[REG_RAX]), u64(from[REG_RCX]), u64(from[REG_RDX]), u64(from[REG_RBX]), u64(from[REG_RSP]), u64(from[REG_RBP]),
+           u64(from[REG_RSI]), u64(from[REG_RDI]), u64(from[REG_R8]), u64(from[REG_R9]), u64(from[REG_R10]), u64(from[REG_R11]),
+           u64(from[REG_R12]), u64(from[REG_R13]), u64(from[REG_R14]), u64(from[REG_R15]), u64(from[REG_RIP]), 0}};
+}
+
+void on_step(int, siginfo_t*, void* context) {
+  Recording& r = recording();
+  Registers registers = registers_of(*static_cast<ucontext_t*>(context));
+  u64 address = registers.value[kRip];
+  if (r.count == 0 && address != g_window) return;
+  if (r.count + 1 >= Recording::kMost) return;
+  // The kernel returns from a call with the trap flag set, so that it is the instruction behind the next that traps.
+  if (r.count != 0) {
+    const Decoded& last = decode(r.addresses[r.count - 1]);
+    if (last.calls_kernel && address != last.address + last.length) r.addresses[r.count++] = last.address + last.length;
+  }
+  if (matters(decode(address), registers, world().control->mapped[g_index], r.any_memory != 0)) r.points[r.point_count++] = r.count;
+  r.addresses[r.count++] = address;
+}
+
+void set_trap_flag(bool on) {
+  constexpr u64 kTrap = 0x100;
+  u64 flags = __builtin_ia32_readeflags_u64();
+  __builtin_ia32_writeeflags_u64(on ? flags | kTrap : flags & ~kTrap);
+}
+
+int traced(Actor& actor, unsigned index, Step operate) {
+  static char stack[1 << 16];
+  stack_t alternate{};
+  alternate.ss_sp = stack;
+  alternate.ss_size = sizeof stack;
+  sigaltstack(&alternate, nullptr);
+  struct sigaction action{};
+  action.sa_sigaction = on_step;
+  action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+  sigfillset(&action.sa_mask);
+  sigaction(SIGTRAP, &action, nullptr);
+  g_window = reinterpret_cast<u64>(operate);
+  g_index = index;
+  set_trap_flag(true);
+  int error = operate(actor);
+  set_trap_flag(false);
+  return error;
 }
 
 // After one more instruction.
@@ -120,7 +181,7 @@ void run_victim(Actor& actor, unsigned index, Step prepare, Step operate) {
   }
   ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
   stop_here();
-  int error = operate(actor);
+  int error = recording().wanted != 0 ? traced(actor, index, operate) : operate(actor);
   control.victim_error[index] = error;
   stop_here();
   if (actor.pool != nullptr) actor.pool->detach();
@@ -176,10 +237,10 @@ Stepped go(pid_t victim, const Path& path) {
 }
 
 Path Trace::path_to(u64 instruction) const {
-  constexpr u64 kHitCosts = 6, kFarthest = 2000; // in single steps
-  Path best{0, 0, instruction};
-  u64 best_cost = instruction;
-  for (u64 i = std::min<u64>(instruction, addresses.size() - 1); instruction - i < kFarthest && instruction - i < best_cost; --i) {
+  constexpr u64 kHitCosts = 6; // in single steps
+  Path best{0, 0, kWholeWindow};
+  u64 best_cost = ~u64{0};
+  for (u64 i = std::min<u64>(instruction, addresses.size() - 1); instruction - i < best_cost; --i) {
     u64 cost = instruction - i + kHitCosts * occurrences[i];
     if (cost < best_cost && addresses[i] < kHighest) {
       best = Path{addresses[i], occurrences[i], instruction - i};
@@ -190,21 +251,26 @@ Path Trace::path_to(u64 instruction) const {
   return best;
 }
 
-Trace trace(pid_t victim, unsigned index, bool any_memory) {
-  constexpr u64 kTooLong = 5'000'000;
+void make_room_for_traces() { (void)recording(); }
+
+Trace trace(pid_t victim, bool any_memory) {
+  Recording& r = recording();
+  r.any_memory = any_memory ? 1 : 0;
+  r.count = r.point_count = 0;
   Trace result;
+  int status = 0;
+  r.wanted = 1;
+  ptrace(PTRACE_DETACH, victim, nullptr, nullptr);
+  waitpid(victim, &status, __WALL | WUNTRACED);
+  r.wanted = 0;
+  result.end = WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP && r.count != 0 ? Stepped::kCompleted : Stepped::kCrashed;
   std::unordered_map<u64, u32> seen;
-  u64 made = 0;
-  for (; result.end == Stepped::kInside && made < kTooLong; ++made) {
-    user_regs_struct registers{};
-    ptrace(PTRACE_GETREGS, victim, nullptr, &registers);
-    result.addresses.push_back(registers.rip);
-    result.occurrences.push_back(++seen[registers.rip]);
-    // The kernel's vDSO page is mapped at the same place here.
-    if (matters(decode(registers.rip), registers, world().control->mapped[index], any_memory)) result.points.push_back(made);
-    result.end = one_step(victim);
+  for (u64 i = 0; i < r.count; ++i) {
+    result.addresses.push_back(r.addresses[i]);
+    result.occurrences.push_back(++seen[r.addresses[i]]);
   }
-  result.points.push_back(made);
+  result.points.assign(r.points, r.points + r.point_count);
+  result.points.push_back(r.count);
   return result;
 }
 

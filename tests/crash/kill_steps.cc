@@ -38,7 +38,7 @@ namespace {
 struct Settings {
   bool all = false, every = false, verbose = false;
   std::string scenario;
-  u64 seed = 0, points = 14, second_points = 1, second_kills = 3, second_every = 4;
+  u64 seed = 0, points = 8, second_points = 1, second_kills = 3, second_every = 5;
 };
 
 struct RoundPlan {
@@ -181,7 +181,7 @@ class Round {
     if (plan_.loop && !send(Order::kLoop)) return false;
     Stepped end;
     if (plan_.trace != nullptr) {
-      *plan_.trace = trace(victim_, 0, scenario_.in.attaches);
+      *plan_.trace = trace(victim_, scenario_.in.attaches);
       end = plan_.trace->end;
     } else {
       end = go(victim_, plan_.path);
@@ -207,10 +207,10 @@ class Round {
   }
 
   bool end_victim(bool completed) {
-    if (completed)
-      ptrace(PTRACE_DETACH, victim_, nullptr, nullptr);
-    else
+    if (!completed)
       kill(victim_, SIGKILL);
+    else if (ptrace(PTRACE_DETACH, victim_, nullptr, nullptr) != 0)
+      kill(victim_, SIGCONT); // it traced itself
     int status = 0;
     waitpid(victim_, &status, __WALL);
     victim_ = 0;
@@ -221,17 +221,17 @@ class Round {
   bool see(Tree& tree) {
     if (scenario_.in.alone) return true;
     Actor actor;
-    std::string where;
+    Watch where;
     if (actor.attach() != 0) return false;
     int error = look(actor, tree, where);
     actor.pool->detach();
-    return error == 0 || wrong("looking: " + where + ": errno " + std::to_string(error));
+    return error == 0 || wrong("looking: " + where.verb() + ": errno " + std::to_string(error));
   }
 
   bool run_second() {
     Stepped end;
     if (plan_.second_trace != nullptr) {
-      *plan_.second_trace = trace(second_, 1, false);
+      *plan_.second_trace = trace(second_, false);
       end = plan_.second_trace->end;
     } else {
       end = go(second_, plan_.second_path);
@@ -253,7 +253,7 @@ class Round {
     image().forget();
     Actor actor;
     Tree tree;
-    std::string where;
+    Watch where;
     if (actor.attach() != 0) return false;
     int error = look(actor, tree, where);
     bool right = error == 0 && (tree == world().before || tree == world().after ||
@@ -261,7 +261,7 @@ class Round {
     if (right) error = remove_all(actor);
     actor.pool->detach();
     if (!right)
-      return wrong("after recovery: " + where + " errno " + std::to_string(error) + ", before:" + difference(world().before, tree) +
+      return wrong("after recovery: " + where.verb() + " errno " + std::to_string(error) + ", before:" + difference(world().before, tree) +
                    " after:" + difference(world().after, tree));
     if (error != 0) return wrong("removing everything after recovery: errno " + std::to_string(error));
     text_ = image().check(true, false);
@@ -288,8 +288,12 @@ class Driver {
       if (std::string(scenario.name).find(settings_.scenario) == std::string::npos) continue;
       good = run(scenario) && good;
     }
-    printf("%lu rounds, %lu of them slow at first; longest look %.2f ms, longest change %.1f ms (without waiting for a processor)\n", rounds_,
-           slow_, static_cast<double>(world().control->slowest_read_ns) / 1e6, static_cast<double>(world().control->slowest_change_ns) / 1e6);
+    const Control& control = *world().control;
+    auto ms = [](u64 ns) { return static_cast<double>(ns) / 1e6; };
+    printf("%lu rounds, %lu of them slow at first. Without waiting for a processor: of %lu verbs in %lu looks beside a stopped or dead "
+           "victim the slowest took %.2f ms (%.2f ms before there was a victim), %lu slept; the longest change %.1f ms\n",
+           rounds_, slow_, control.verbs, control.looks, ms(control.slowest_verb_ns), ms(control.slowest_control_ns), control.sleeps,
+           ms(control.slowest_change_ns));
     return good;
   }
 
@@ -392,6 +396,7 @@ int run(const Settings& settings) {
   w.pool_path = folder + "/pool";
   w.shm_dir = folder + "/shm";
   std::filesystem::create_directories(w.shm_dir);
+  make_room_for_traces();
   w.control = static_cast<Control*>(mmap(nullptr, sizeof(Control), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
   setvbuf(stdout, nullptr, _IOLBF, 0);
   bool good = Driver(settings).run();

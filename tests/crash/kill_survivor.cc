@@ -23,21 +23,15 @@
 namespace pmemfile::kill_steps {
 namespace {
 
-constexpr u64 kReadLimit_ns = 5'000'000;    // of one look at everything, about a hundred verbs
+constexpr u64 kReadLimit_ns = 1'000'000;    // of one verb that takes no lock, beyond what it took before there was a victim
 constexpr u64 kChangeLimit_ns = 50'000'000; // of one verb that may meet the locks of the dead
-
-u64 now_ns() {
-  timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return static_cast<u64>(time.tv_sec) * 1'000'000'000 + static_cast<u64>(time.tv_nsec);
-}
 
 class Survivor {
  public:
   Survivor(const Scenario& scenario, int socket, u64 seed) : scenario_(scenario), socket_(socket), random_(seed) {
-    schedstat_ = ::open("/proc/self/schedstat", O_RDONLY | O_CLOEXEC);
     if (actor_.attach() != 0) _exit(1);
     if (int error = scenario.in.survivor(actor_)) complain("preparation: errno %d", error);
+    look_for_control();
   }
 
   [[noreturn]] void run() {
@@ -90,24 +84,18 @@ class Survivor {
 
   // ---- Time, without what was spent waiting for a processor ----
 
-  u64 waited_for_processor_ns() const {
-    char text[64] = "";
-    unsigned long ran = 0, waited = 0;
-    if (pread(schedstat_, text, sizeof text - 1, 0) > 0) sscanf(text, "%lu %lu", &ran, &waited);
-    return waited;
-  }
   template <class Body>
-  int timed(bool change, const char* what, Body&& body) {
+  int timed(const char* what, Body&& body) {
     Control& control = *world().control;
-    u64 waited = waited_for_processor_ns(), start = now_ns();
-    control.in_change = change;
+    u64 waited = watch_.waited_for_processor_ns(), start = now_ns();
+    control.in_change = 1;
     int error = body();
     control.in_change = 0;
-    u64 took = now_ns() - start, stolen = waited_for_processor_ns() - waited;
+    u64 took = now_ns() - start, stolen = watch_.waited_for_processor_ns() - waited;
     took -= std::min(took, stolen);
-    u64& slowest = change ? control.slowest_change_ns : control.slowest_read_ns;
-    if (!excused_) slowest = std::max(slowest, took);
-    if (took > (change ? kChangeLimit_ns : kReadLimit_ns) && !excused_ && control.slow[0] == '\0')
+    if (excused_) return error;
+    control.slowest_change_ns = std::max(control.slowest_change_ns, took);
+    if (took > kChangeLimit_ns && control.slow[0] == '\0')
       snprintf(control.slow, sizeof control.slow, "%s took %.1f ms", what, static_cast<double>(took) / 1e6);
     return error;
   }
@@ -128,14 +116,10 @@ class Survivor {
   void check(const char* when, bool still) {
     constexpr unsigned kLooks = 4; // the one operation under way becomes visible at one moment, or at a few if it is weak
     for (unsigned attempt = 1;; ++attempt) {
-      std::string where;
-      int error = timed(false, "a look at everything", [&] {
-        int looked = look(actor_, tree_, where);
-        return looked != 0 ? looked : look_through_handle(where);
-      });
+      int error = still ? look_at_once() : look_once();
       bool last = still || attempt == kLooks;
       if (error != 0 && !last) continue;
-      if (error != 0) complain("%s: %s: errno %d", when, where.c_str(), error);
+      if (error != 0) complain("%s: %s: errno %d", when, watch_.verb().c_str(), error);
       State seen = classify();
       if (seen == State::kUnknown && !last) continue;
       if (seen == State::kUnknown)
@@ -148,10 +132,49 @@ class Survivor {
     }
   }
 
+  int look_once() {
+    watch_.begin();
+    int error = look(actor_, tree_, watch_);
+    if (error == 0) error = look_through_handle();
+    watch_.end();
+    return error;
+  }
+
+  // Nobody moves but this process: what makes a verb wait, or sleep, makes it do so every time, so the best of a few looks
+  // says what a reader has to wait; the rest is the machine's.
+  int look_at_once() {
+    constexpr unsigned kLooks = 5;
+    Control& control = *world().control;
+    u64 fastest = ~u64{0}, sleeps = ~u64{0};
+    for (unsigned i = 0; i < kLooks && (fastest > control_ns_ + kReadLimit_ns || sleeps != 0); ++i) {
+      if (int error = look_once()) return error;
+      fastest = std::min(fastest, watch_.slowest_ns());
+      sleeps = std::min(sleeps, watch_.sleeps());
+    }
+    control.verbs += watch_.verbs();
+    ++control.looks;
+    control.sleeps += sleeps;
+    control.slowest_verb_ns = std::max(control.slowest_verb_ns, fastest);
+    if (control.slow[0] == '\0' && (fastest > control_ns_ + kReadLimit_ns || sleeps != 0))
+      snprintf(control.slow, sizeof control.slow, "a reader waits: %s took %.2f ms, %.2f ms before there was a victim; slept %lu times",
+               watch_.slowest().c_str(), static_cast<double>(fastest) / 1e6, static_cast<double>(control_ns_) / 1e6, sleeps);
+    return 0;
+  }
+
+  // What the slowest verb takes when nobody is in the way, on this machine, at this hour.
+  void look_for_control() {
+    for (unsigned i = 0; i < 2; ++i) {
+      if (int error = look_once()) complain("looking: %s: errno %d", watch_.verb().c_str(), error);
+      control_ns_ = std::min(control_ns_, watch_.slowest_ns());
+    }
+    Control& control = *world().control;
+    control.slowest_control_ns = std::max(control.slowest_control_ns, control_ns_);
+  }
+
   // What needs no lock either, of a file that is open here and in the victim.
-  int look_through_handle(std::string& where) {
+  int look_through_handle() {
     if (!scenario_.in.related) return 0;
-    where = "the shared description";
+    watch_ = "the shared description";
     char text[64];
     data::IoVec vector{text, sizeof text};
     auto bytes = vfs::read_file(actor_.task, actor_.file, 0, &vector, 1);
@@ -165,7 +188,7 @@ class Survivor {
   // ---- Changing ----
 
   void change(const char* what, int (*verb)(Actor&)) {
-    int error = timed(true, what, [&] { return verb(actor_); });
+    int error = timed(what, [&] { return verb(actor_); });
     // What an earlier step of it could not find it does not have.
     if (error != 0 && error != ENOENT && error != EBADF) complain("%s: errno %d", what, error);
   }
@@ -192,7 +215,7 @@ class Survivor {
       case 3:
         for (const char* path : {"/d/f", "/d/g", "/d/big"}) {
           path_ = path;
-          int error = timed(true, "open and close", [&] {
+          int error = timed("open and close", [&] {
             int opened = actor_.open(path_, O_RDWR, kOwnHandle);
             return opened != 0 ? opened : actor_.close(kOwnHandle);
           });
@@ -221,13 +244,13 @@ class Survivor {
   void go_on() {
     int error = 0;
     if (scenario_.in.conflict != nullptr) {
-      error = timed(true, "the conflicting operation", [&] { return scenario_.in.conflict(actor_); });
+      error = timed("the conflicting operation", [&] { return scenario_.in.conflict(actor_); });
       if (error != 0) complain("the conflicting operation: errno %d", error);
       return;
     }
     if (state_ != State::kBefore || world().before == world().after) return disturb();
     if (!scenario_.in.related && (error = scenario_.prepare(actor_)) != 0) complain("preparation of the operation again: errno %d", error);
-    error = timed(true, "the operation again", [&] { return scenario_.operate(actor_); });
+    error = timed("the operation again", [&] { return scenario_.operate(actor_); });
     if (error != 0) complain("the operation again: errno %d", error);
     check("after the operation was done again", true);
     if (state_ != State::kAfter) complain("done again, it is not there:%s", difference(world().after, tree_).c_str());
@@ -235,7 +258,7 @@ class Survivor {
 
   [[noreturn]] void finish() {
     disturb();
-    timed(true, "funeral", [&] { return vfs::bury_all_dead(*actor_.pool), 0; });
+    timed("funeral", [&] { return vfs::bury_all_dead(*actor_.pool), 0; });
     if (int error = remove_all(actor_)) complain("removing everything: errno %d", error);
     actor_.pool->detach();
     _exit(0);
@@ -259,10 +282,12 @@ class Survivor {
   static constexpr u32 kOwnHandle = 90;
 
   const Scenario& scenario_;
-  int socket_, schedstat_;
+  int socket_;
   std::mt19937_64 random_;
   Actor actor_;
   Tree tree_;
+  Watch watch_;
+  u64 control_ns_ = ~u64{0};
   State state_ = State::kUnknown;
   bool excused_ = false;
   std::string path_;

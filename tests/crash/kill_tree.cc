@@ -1,11 +1,14 @@
 // The starting tree, and what can be seen of it without a lock.
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <ctime>
 
 #include "crash/kill_world.h"
 #include "dir/dir.h"
@@ -50,9 +53,9 @@ int look_at_xattrs(Actor& actor, const std::string& path, std::string& text) {
   return 0;
 }
 
-int look_at(Actor& actor, const std::string& path, Tree& tree, std::string& where, bool with_peers);
+int look_at(Actor& actor, const std::string& path, Tree& tree, Watch& where, bool with_peers);
 
-int look_into(Actor& actor, const std::string& path, Ino ino, Tree& tree, std::string& where, bool with_peers) {
+int look_into(Actor& actor, const std::string& path, Ino ino, Tree& tree, Watch& where, bool with_peers) {
   std::vector<Entry> entries;
   where = "path of " + path;
   char text[512];
@@ -66,7 +69,7 @@ int look_into(Actor& actor, const std::string& path, Ino ino, Tree& tree, std::s
   return 0;
 }
 
-int look_at(Actor& actor, const std::string& path, Tree& tree, std::string& where, bool with_peers) {
+int look_at(Actor& actor, const std::string& path, Tree& tree, Watch& where, bool with_peers) {
   where = "stat " + path;
   struct stat status{};
   if (int error = vfs::stat_at(actor.task, actor.at(path), vfs::Follow::kNo, false, &status).error()) return error;
@@ -171,12 +174,66 @@ int Actor::record_lock(vfs::Description of, int command, short type, i64 start, 
   return vfs::record_lock(task, of, command, &lock).error();
 }
 
-int look(Actor& actor, Tree& tree, std::string& where, bool with_peers) {
+int look(Actor& actor, Tree& tree, Watch& where, bool with_peers) {
   tree.clear();
   where = "statfs";
   struct statfs space{};
   if (int error = vfs::statfs_pool(actor.task, &space).error()) return error;
   return look_at(actor, "/", tree, where, with_peers);
+}
+
+u64 now_ns() {
+  timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return static_cast<u64>(time.tv_sec) * 1'000'000'000 + static_cast<u64>(time.tv_nsec);
+}
+
+Watch::Watch() : schedstat_(::open("/proc/self/schedstat", O_RDONLY | O_CLOEXEC)) {}
+Watch::~Watch() { ::close(schedstat_); }
+
+u64 Watch::waited_for_processor_ns() const {
+  char text[64] = "";
+  unsigned long ran = 0, waited = 0;
+  if (pread(schedstat_, text, sizeof text - 1, 0) > 0) sscanf(text, "%lu %lu", &ran, &waited);
+  return waited;
+}
+
+namespace {
+u64 sleeps_of_thread() {
+  struct rusage usage{};
+  getrusage(RUSAGE_THREAD, &usage);
+  return static_cast<u64>(usage.ru_nvcsw);
+}
+} // namespace
+
+void Watch::begin() {
+  slowest_ns_ = verbs_ = 0;
+  verb_.clear();
+  sleeps_ = sleeps_of_thread();
+  waited_ns_ = waited_for_processor_ns();
+  started_ns_ = now_ns();
+}
+
+void Watch::stop() {
+  constexpr u64 kWorthAsking_ns = 200'000; // the question costs more than most verbs
+  u64 now = now_ns(), took = now - started_ns_;
+  if (took > kWorthAsking_ns) {
+    u64 waited = waited_for_processor_ns();
+    took -= std::min(took, waited - waited_ns_);
+    waited_ns_ = waited;
+    now = now_ns();
+  }
+  if (took > slowest_ns_) {
+    slowest_ns_ = took;
+    slowest_ = verb_;
+  }
+  ++verbs_;
+  started_ns_ = now;
+}
+
+void Watch::end() {
+  stop();
+  sleeps_ = sleeps_of_thread() - sleeps_;
 }
 
 std::string difference(const Tree& expected, const Tree& found) {
@@ -215,7 +272,7 @@ bool between(const Tree& before, const Tree& after, const Tree& found) {
 
 int remove_all(Actor& actor) {
   Tree tree;
-  std::string where;
+  Watch where;
   if (int error = look(actor, tree, where, true)) return error;
   for (auto node = tree.rbegin(); node != tree.rend(); ++node) {
     if (node->first == "/") continue;

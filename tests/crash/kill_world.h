@@ -49,8 +49,39 @@ struct Node {
 };
 using Tree = std::map<std::string, Node>;
 
-// Everything visible, by functions that take no lock. Not 0: an errno, with `where`.
-int look(Actor& actor, Tree& tree, std::string& where, bool with_peers = false);
+// Which verb of a look is under way, and how long the slowest took. Time spent waiting for a processor does not count, and
+// how often this thread went to sleep, which who waits for nobody never does, is counted beside it.
+class Watch {
+ public:
+  Watch();
+  ~Watch();
+  Watch(const Watch&) = delete;
+  Watch& operator=(const Watch&) = delete;
+
+  void begin(); // of a look
+  Watch& operator=(std::string verb) {
+    stop();
+    verb_ = std::move(verb);
+    return *this;
+  }
+  void end(); // of the look
+  const std::string& verb() const { return verb_; }
+  u64 slowest_ns() const { return slowest_ns_; }
+  const std::string& slowest() const { return slowest_; }
+  u64 sleeps() const { return sleeps_; }
+  u64 verbs() const { return verbs_; }
+  u64 waited_for_processor_ns() const;
+
+ private:
+  void stop();
+  int schedstat_;
+  u64 started_ns_ = 0, waited_ns_ = 0, slowest_ns_ = 0, sleeps_ = 0, verbs_ = 0;
+  std::string verb_, slowest_;
+};
+u64 now_ns();
+
+// Everything visible, by functions that take no lock. Not 0: an errno; `where` tells of which verb.
+int look(Actor& actor, Tree& tree, Watch& where, bool with_peers = false);
 // Where two trees differ, for people; empty: nowhere.
 std::string difference(const Tree& expected, const Tree& found);
 // Each byte of each file the old or the new one, each size between the two, all else as in one of them.
@@ -91,7 +122,8 @@ struct Control {
   pid_t victim; // if the survivor made it
   u32 in_change;       // the survivor may wait for the victim's locks just now
   u32 state;           // what it saw last, see State
-  u64 slowest_read_ns, slowest_change_ns;
+  u64 slowest_verb_ns, slowest_control_ns; // of a look beside a stopped or dead victim, and of one before there was a victim
+  u64 verbs, looks, sleeps, slowest_change_ns;
   char slow[256];      // the first thing that took too long in this round
   char complaint[1024];
 };
@@ -126,7 +158,7 @@ struct Path {
 inline constexpr u64 kWholeWindow = ~u64{0};
 Stepped go(pid_t victim, const Path& path);
 
-// One run through the whole window, instruction by instruction.
+// One run through the whole window, instruction by instruction: the victim steps itself, and stops at the end.
 struct Trace {
   // Numbers of instructions after which the next one stores into memory that others see, or calls the kernel; the last
   // entry is the length of the window.
@@ -138,6 +170,7 @@ struct Trace {
   Path path_to(u64 instruction) const;
 };
 // `any_memory`: everything but the stack counts, for who maps pool and V within the window.
-Trace trace(pid_t victim, unsigned index, bool any_memory);
+Trace trace(pid_t victim, bool any_memory);
+void make_room_for_traces(); // before the first process is made
 
 } // namespace pmemfile::kill_steps
