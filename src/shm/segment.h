@@ -71,7 +71,7 @@ struct alignas(64) Slot {
   u32 shared_plus_1; // stripe in which this slot overwrites data in place, plus 1; 0: none
   u32 held_count;    // entries of `held` to look at
   u64 retired;       // sequence up to which all records are void, their effects durable
-  u64 pending_ino;   // inode to free if it turns out unlinked and unreferenced; looked at in repair
+  u64 pending_ino;   // word of Process::pending that counts only if this operation commits; see vfs, note_unnamed
   u32 held[kMaxHeldLocks]; // stripe + 1, written before the lock is taken and cleared after it is released
   // Redo log of an operation on V itself (open, close, file locks): see vlog.h.
   u32 vlog_committed; // 1: complete, effects may be partly stored; replay it

@@ -78,5 +78,10 @@ inline void note_gone(Task& task, const inode::Attr& attr) {
 // list. Then `free_later` is set if the caller has to call free_claimed_orphan after the operation.
 Result<void> stage_last_unlink(Tx& tx, inode::Attr& attr, bool& free_later);
 Result<void> free_claimed_orphan(Store& store, Ino ino);
+// Notes in this process's entry that an inode without links is about to be made by an operation in `slot`, for who buries the
+// process should it die before the inode has a user; clears nothing itself. Null: no room, so the next recovery of the pool frees it.
+// Until the operation has committed the slot says so, too: repair strikes the note off if the inode was not made, as another one
+// may be made under the same number and generation.
+u64* note_unnamed(Store& store, u32 slot, Ino ino, u64 generation);
 
 } // namespace pmemfile::vfs

@@ -190,16 +190,18 @@ bool bury_sharers(Pool& pool, bool all) {
   return load_acquire(buried) != before;
 }
 
-// True if the lock's holder was dead and what it had is gone now, or may be. `all`: the answer is final.
+// True if the lock's holder was dead and not buried yet: what it had is gone now, or will be by whoever is at it. `all`: the answer
+// is final.
 bool bury_holder(Pool& pool, ProcessRef holder, FileLockKind kind, bool all) {
   const shm::Segment& v = open_tables(pool);
   bool lives = holder == v.self || shm::process_alive(v, v.fd, holder);
   if (lives) return kind != FileLockKind::kPosix && bury_sharers(pool, all);
   Process* entry = shm::find_process(v, holder);
-  bool known = entry != nullptr && load_acquire(entry->generation) == holder.generation;
-  if (known) bury(pool, holder);
-  if (kind != FileLockKind::kPosix) known |= bury_sharers(pool, true);
-  return known;
+  bool unburied = entry != nullptr && load_acquire(entry->generation) == holder.generation &&
+                  load_acquire(entry->state) != static_cast<u32>(shm::ProcessState::kFree);
+  if (unburied) bury(pool, holder);
+  if (kind != FileLockKind::kPosix) unburied |= bury_sharers(pool, true);
+  return unburied;
 }
 
 struct Obstacle {

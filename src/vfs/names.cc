@@ -146,7 +146,7 @@ Result<void> create_file(Task& task, Ino dir, std::string_view name, u32 mode, i
   return make_entry(task, parent, name, Newcomer{kTypeRegular | (mode & kPermissionBits)}, made);
 }
 
-Result<Ino> create_unnamed(Task& task, Ino dir, u32 mode, bool linkable) {
+Result<Ino> create_unnamed(Task& task, Ino dir, u32 mode, bool linkable, u64*& pending) {
   Store& store = task.pool->store();
   TRY(check_writable(store));
   Node parent = TRY(read_node(store, dir));
@@ -165,7 +165,12 @@ Result<Ino> create_unnamed(Task& task, Ino dir, u32 mode, bool linkable) {
     attr.flags = linkable ? layout::kFlagUnnamed : 0;
     TRY(inode::add_orphan(tx, attr));
     inode::store_mode(tx, attr);
-    TRY(tx.commit());
+    // Before the commit: from there on it is nobody's but ours.
+    pending = note_unnamed(store, tx.slot(), ino, tx.load(layout::inode_offset(ino) + layout::kInodeIdentity) >> 16);
+    auto committed = tx.commit();
+    store_release(store.segment.slots[tx.slot()].pending_ino, u64{0});
+    if (!committed.ok() && pending != nullptr) store_release(*std::exchange(pending, nullptr), u64{0});
+    TRY(committed);
     return ino;
   });
 }

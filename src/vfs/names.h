@@ -21,8 +21,9 @@ Result<void> create_file(Task& task, Ino dir, std::string_view name, u32 mode, i
 
 // O_TMPFILE: a regular file without a name, link count 0, in an orphan list from the start, that link_at may give a name
 // later (`linkable`: not O_EXCL). Permission to write and search `dir` is checked. The caller takes the reference that
-// keeps it alive. Should the process die before that, the next recovery of the pool frees the inode.
-Result<Ino> create_unnamed(Task& task, Ino dir, u32 mode, bool linkable);
+// keeps it alive, and then clears the word that `pending` names (null: there was none free): should the process die before,
+// its undertaker frees the inode.
+Result<Ino> create_unnamed(Task& task, Ino dir, u32 mode, bool linkable, u64*& pending);
 
 // Frees an inode of any type that is in an orphan list and has neither links nor users: contents, attributes, inode. Does
 // nothing if it has, or if somebody else frees it already. For the last close (after the reference is gone), and with

@@ -53,6 +53,8 @@ Result<void> drop_handle(Pool& pool, shm::ProcessRef process, u32 handle);
 // Frees an inode that lost its last user, if it has neither links nor users. `word`: of Process::pending, of this process
 // or of a dead one.
 void free_pending(Pool& pool, u64& word, bool of_dead);
+// In repair, with the stripes of the dead one's slot still held by it: was the inode made that note_unnamed (change.h) speaks of?
+void settle_unnamed(Store& store, u32 slot, shm::ProcessRef dead);
 
 // Sets the size of an open file, whatever it was opened for (files.cc).
 Result<void> truncate_open(Task& task, Description description, u64 size);

@@ -91,14 +91,16 @@ bool to_be_freed(Pool& pool, const Vnode& vnode) {
   return inode::read_links(pool.store(), Ino{vnode.ino}, now).ok() && now.nlink == 0 && now.generation == vnode.generation;
 }
 
+Ino pending_ino(u64 word) { return Ino{word & ((u64{1} << shm::kPendingGenerationShift) - 1)}; }
+u64 pending_word(Ino ino, u64 generation) { return (raw(ino) | generation << shm::kPendingGenerationShift) & ~shm::kClaimMark; }
+
 // Notes in the same operation that the inode is to be freed. Null: no room to note it; should this process die before it has
 // freed the inode, the next recovery of the pool does.
 u64* note_pending(shm::Segment& v, VTx& tx, const Vnode& vnode) {
   Process* self = shm::find_process(v, v.self);
   if (self == nullptr) return nullptr;
-  u64 value = vnode.ino | vnode.generation << shm::kPendingGenerationShift;
   for (u64& word : self->pending)
-    if (tx.claim(word, value & ~shm::kClaimMark)) return &word;
+    if (tx.claim(word, pending_word(Ino{vnode.ino}, vnode.generation))) return &word;
   return nullptr;
 }
 
@@ -140,10 +142,14 @@ Result<OpenResult> open_unnamed(Task& task, At at, int flags, u32 mode, u32 hand
   if (!task.pool->store().medium.writable) return Error(EROFS);
   inode::Attr dir = TRY(resolve(task, at, (flags & O_NOFOLLOW) != 0 ? Follow::kNo : Follow::kYes, at.path.empty()));
   if (!is_dir(dir.mode)) return Error(ENOTDIR);
-  Ino ino = TRY(create_unnamed(task, dir.ino, mode, (flags & O_EXCL) == 0));
-  inode::Attr attr = TRY(inode::read(task.pool->store(), ino));
-  auto opened = with_room(*task.pool, [&] { return open_found(task, attr, flags & ~(O_TRUNC | O_TMPFILE), true, handle); });
-  if (!opened.ok()) (void)free_orphan(task.pool->store(), ino);
+  u64* pending = nullptr;
+  auto made = create_unnamed(task, dir.ino, mode, (flags & O_EXCL) == 0, pending);
+  auto opened = [&]() -> Result<OpenResult> {
+    inode::Attr attr = TRY(inode::read(task.pool->store(), TRY(made)));
+    return with_room(*task.pool, [&] { return open_found(task, attr, flags & ~(O_TRUNC | O_TMPFILE), true, handle); });
+  }();
+  if (made.ok() && !opened.ok()) (void)free_orphan(task.pool->store(), made.value());
+  if (pending != nullptr) store_release(*pending, u64{0});
   return opened;
 }
 
@@ -250,13 +256,37 @@ Result<void> drop_handle(Pool& pool, shm::ProcessRef process, u32 handle) {
   return {};
 }
 
+u64* note_unnamed(Store& store, u32 slot, Ino ino, u64 generation) {
+  u64 value = pending_word(ino, generation);
+  Process* self = shm::find_process(store.segment, store.segment.self);
+  if (self == nullptr) return nullptr;
+  store_release(store.segment.slots[slot].pending_ino, value);
+  for (u64& word : self->pending) {
+    u64 nobody = 0;
+    if (compare_exchange(word, nobody, value)) return &word;
+  }
+  return nullptr;
+}
+
+void settle_unnamed(Store& store, u32 slot, shm::ProcessRef dead) {
+  u64& note = store.segment.slots[slot].pending_ino;
+  u64 value = load_acquire(note);
+  Process* entry = shm::find_process(store.segment, dead);
+  if (PMEMFILE_LIKELY(value == 0) || entry == nullptr) return;
+  Ino ino = pending_ino(value);
+  inode::Links now;
+  bool made = inode::read_links(store, ino, now).ok() && now.nlink == 0 && pending_word(ino, now.generation) == value;
+  for (u64& word : entry->pending)
+    if (!made && load_acquire(word) == value) store_release(word, u64{0});
+  store_release(note, u64{0});
+}
+
 void free_pending(Pool& pool, u64& word, bool of_dead) {
   u64 value = load_acquire(word);
   if (value == 0 || (value & shm::kClaimMark) != 0) return;
-  Ino ino{value & ((u64{1} << shm::kPendingGenerationShift) - 1)};
+  Ino ino = pending_ino(value);
   auto attr = inode::read(pool.store(), ino);
-  u64 generation = attr.ok() ? attr.value().generation << shm::kPendingGenerationShift & ~shm::kClaimMark : 0;
-  if (attr.ok() && attr.value().nlink == 0 && generation == value - raw(ino)) (void)free_orphan(pool.store(), ino, of_dead);
+  if (attr.ok() && attr.value().nlink == 0 && pending_word(ino, attr.value().generation) == value) (void)free_orphan(pool.store(), ino, of_dead);
   store_release(word, u64{0});
 }
 

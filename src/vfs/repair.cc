@@ -20,6 +20,7 @@ void repair_slots(Store& store, ProcessRef dead) {
     if (load_acquire(slot.owner) != pack(dead)) continue;
     journal::repair_slot(store, i);
     shm::repair_vlog(v, i);
+    settle_unnamed(store, i, dead);
     // Stripes go after all effects are stored, and the slot after its stripes: a repairer that dies here is
     // followed by one that finds whatever is still held.
     shm::release_stripes_of_dead_slot(v, i);
@@ -50,8 +51,9 @@ void drop_handles_of(Pool& pool, ProcessRef process) {
 
 void free_entry(Pool& pool, Process& entry, ProcessRef dead) {
   Segment& v = pool.store().segment;
-  drop_handles_of(pool, dead);
+  // First: one that has got a user is freed with its handle, and noted by who drops that, so by one only.
   for (u64& word : entry.pending) free_pending(pool, word, true);
+  drop_handles_of(pool, dead);
   shm::free_handle_pages(v, dead);
 }
 

@@ -139,7 +139,7 @@ bool Image::restore(bool without_segment) {
   return true;
 }
 
-std::string Image::check(bool recovered, bool orphans) {
+std::string Image::check(bool recovered) {
   auto names = files_of_segment();
   if (names.size() != 1) return std::to_string(names.size()) + " files where V should be";
   std::string text;
@@ -153,12 +153,6 @@ std::string Image::check(bool recovered, bool orphans) {
     text = leftovers(view_of(segment_, segment_image_.size()));
   }
   if (!text.empty()) return "left in V:" + text;
-  if (orphans && !recovered) {
-    Actor actor;
-    forget();
-    if (actor.attach() != 0) return world().control->complaint;
-    actor.pool->detach();
-  }
   auto report = fsck::check({reinterpret_cast<const std::byte*>(pool_), pool_image_.size()});
   for (const auto& finding : report.findings)
     if (fsck::code_info(finding.code).severity != fsck::Severity::kNote) text += " " + fsck::to_text(finding) + ";";

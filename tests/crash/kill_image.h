@@ -14,9 +14,8 @@ class Image {
   bool restore(bool without_segment);
   // The next restore makes everything anew: V is not the same file any more.
   void forget() { made_ = false; }
-  // Nobody is attached, everything was removed. Empty, or what is wrong. `recovered`: V was made anew meanwhile. `orphans`: there may be
-  // inodes that the next recovery frees.
-  std::string check(bool recovered, bool orphans);
+  // Nobody is attached, everything was removed. Empty, or what is wrong. `recovered`: V was made anew meanwhile.
+  std::string check(bool recovered);
 
  private:
   bool make();

@@ -145,7 +145,7 @@ const std::vector<Scenario> kOpenScenarios{
        return error != 0 ? error : vfs::unlink_at(a.task, a.at("/d/big")).error();
      },
      close_first},
-    {"tmpfile", nothing, [](Actor& a) { return a.open("/d", O_TMPFILE | O_RDWR, kFirstHandle); }, {.orphans = true}},
+    {"tmpfile", nothing, [](Actor& a) { return a.open("/d", O_TMPFILE | O_RDWR, kFirstHandle); }},
     {"dup", open_small, [](Actor& a) { return vfs::add_handle(*a.pool, 300, a.file).error(); }},
     {"pin-and-unpin", open_small,
      [](Actor& a) {

@@ -108,7 +108,7 @@ class Round {
     // The survivor of a trace does not know yet what is before and after.
     if (plan_.trace == nullptr && !order(Order::kKilled)) return false;
     if (!order(Order::kFinish)) return false;
-    text_ = image().check(false, scenario_.in.orphans);
+    text_ = image().check(false);
     return text_.empty();
   }
 
@@ -264,7 +264,7 @@ class Round {
       return wrong("after recovery: " + where.verb() + " errno " + std::to_string(error) + ", before:" + difference(world().before, tree) +
                    " after:" + difference(world().after, tree));
     if (error != 0) return wrong("removing everything after recovery: errno " + std::to_string(error));
-    text_ = image().check(true, false);
+    text_ = image().check(true);
     return text_.empty();
   }
 

@@ -98,7 +98,6 @@ struct Circumstances {
   bool weak = false;       // killed in the middle, it may leave something between before and after
   bool related = false;    // the victim is a child of the survivor with its handles
   bool attaches = false;   // the window is an attach: the victim is not attached before
-  bool orphans = false;    // an inode that nobody knows of may be left; the next recovery frees it
   bool alone = false;      // nobody else is attached meanwhile, and there is no V
   Step survivor = nothing; // by the survivor before the victim is made
   Step conflict = nullptr; // by the survivor after the death: must succeed; null: `operate` again if it has not happened

@@ -1,6 +1,7 @@
 // Offsets are shared, descriptor changes are not; a vfork child leaves its parent alone.
 #include "common.h"
 #include <spawn.h>
+#include <sys/file.h>
 extern char **environ;
 
 int main(int argc, char **argv) {
@@ -62,6 +63,18 @@ int main(int argc, char **argv) {
   SHOW(fcntl(20, F_GETFD));
   SHOW(fcntl(30, F_GETFD));
   SHOW(access("f", F_OK));
+  // As flock(1) on an inherited descriptor: who takes the lock ends, and it stays while somebody has the description.
+  fflush(stdout);
+  if (fork() == 0) _exit(flock(fd, LOCK_EX));
+  wait(&status);
+  SHOW(WEXITSTATUS(status));
+  fflush(stdout);
+  if (fork() == 0) {
+    int other = open("f", O_RDWR);
+    SHOW(flock(other, LOCK_EX | LOCK_NB));
+    exit(0);
+  }
+  wait(0);
   SHOW(posix_spawn(&pid, "./f", 0, 0, args, environ));
   SHOW(unlink("f"));
   SHOW(lseek(fd, 0, SEEK_SET));

@@ -1,11 +1,15 @@
-// A storm of deaths: workers change private and shared objects of one pool; a controller kills and stops them at
-// random; each successor compares what it finds with the model of its predecessor (in memory that survives): what had
-// returned is there, what had not is there wholly or not at all. In the end the pool is checked and every block must
-// have come back.
+// A storm of deaths: workers change private and shared objects of one pool and fork children that share their open files;
+// a controller kills and stops them at random; each successor compares what it finds with the model of its predecessor (in
+// memory that survives): what had returned is there, what had not is there wholly or not at all. In the end the pool is
+// checked and every block must have come back.
 //
-//   kill_storm [--workers N] [--seconds N] [--seed N] [--pool PATH] [--calm 1: nobody dies]
+// Between phases of storm there are calm ones, in which nobody dies or stops: the control. No operation may take 10 ms more
+// in a storm than the slowest of the control. Not counted: time waiting for a processor, and time during which somebody was
+// stopped, or was killed but had not had a processor to die on yet; who is at the same object may have to wait for him.
 //
-// Prints the seed, the deaths, the longest time an operation of a survivor took, and exits with 1 on a difference.
+//   kill_storm [--workers N] [--seconds N | --events N] [--seed N] [--dir PATH: of its own] [--calm 1: nobody dies]
+//
+// Prints the seed, the kills, stops and forks, the slowest operations, and exits with 1 on a difference or a stall.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -18,6 +22,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <filesystem>
 #include <random>
 #include <string>
 
@@ -38,17 +43,40 @@ struct NameState {
   bool operator==(const NameState&) const = default;
 };
 
+// How long, in all, somebody was stopped or dying. One writer, many readers.
+struct Disturbance {
+  u64 total_ns = 0, since_ns = 0;
+  void begin(u64 now) { store_release(since_ns, now); }
+  void end(u64 now) {
+    store_release(total_ns, total_ns + (now - since_ns));
+    store_release(since_ns, u64{0});
+  }
+  u64 until(u64 now) const {
+    u64 since = load_acquire(since_ns);
+    return load_acquire(total_ns) + (since != 0 && now > since ? now - since : 0);
+  }
+};
+
 // Outlives the worker it describes.
 struct WorkerModel {
   NameState names[kNames], after[kNames]; // `after`: if the operation under way has happened
   u32 under_way = 0;
   u32 next_file = 1;
-  u64 operations = 0, slowest_ns = 0;
+  u64 operations = 0, forks = 0, began_ns = 0; // began_ns: of the operation under way
+  u64 slowest_ns[2] = {}, whole_ns[2] = {};    // calm and storm; `whole`: with what the comparison leaves out
+  Disturbance own;                             // by its children
   char complaint[256] = "";
 };
 struct Shared {
   WorkerModel workers[kMaxWorkers];
-  u32 finish = 0;
+  Disturbance controller;
+  u32 finish = 0, storm = 0;
+
+  u64 disturbed_until(u64 now) const {
+    u64 sum = controller.until(now);
+    for (const WorkerModel& worker : workers) sum += worker.own.until(now);
+    return sum;
+  }
 };
 
 u64 now_ns() {
@@ -57,12 +85,38 @@ u64 now_ns() {
   return static_cast<u64>(time.tv_sec) * 1'000'000'000 + static_cast<u64>(time.tv_nsec);
 }
 
+// For this thread, by the kernel.
+class ProcessorWait {
+ public:
+  ProcessorWait() : fd_(open("/proc/self/schedstat", O_RDONLY | O_CLOEXEC)) {}
+  ~ProcessorWait() { close(fd_); }
+  u64 ns() const {
+    char text[64] = "";
+    unsigned long ran = 0, waited = 0;
+    if (pread(fd_, text, sizeof text - 1, 0) > 0) sscanf(text, "%lu %lu", &ran, &waited);
+    return waited;
+  }
+
+ private:
+  int fd_;
+};
+
+// V stands in the pool's directory, which is this test's own.
+vfs::AttachOptions beside(const std::string& pool_path) {
+  static std::string folder;
+  folder = std::filesystem::path(pool_path).parent_path();
+  vfs::AttachOptions options;
+  options.shm_dir = folder.c_str();
+  return options;
+}
+
 class Worker {
  public:
-  Worker(const std::string& pool_path, int index, WorkerModel& model, u64 seed)
-      : index_(index), model_(model), random_(seed) {
+  Worker(const std::string& pool_path, int index, Shared& shared, u64 seed)
+      : index_(index), shared_(shared), model_(shared.workers[index]), random_(seed) {
+    if (model_.own.since_ns != 0) model_.own.end(now_ns()); // its predecessor died meanwhile
     vfs::AttachFailure failure{};
-    auto pool = vfs::Pool::attach(pool_path.c_str(), {}, &failure);
+    auto pool = vfs::Pool::attach(pool_path.c_str(), beside(pool_path), &failure);
     if (!pool.ok()) complain(std::string("attach: ") + failure.text);
     pool_ = pool.value();
     task_.pool = pool_;
@@ -71,17 +125,15 @@ class Worker {
     root_ = task_.root = Ino{pool_->store().geometry.root_ino[0]};
   }
 
-  void run(const u32& finish) {
+  void run() {
     std::string dir = "/w" + std::to_string(index_);
     (void)vfs::mkdir_at(task_, at(dir), 0755);
     (void)vfs::mkdir_at(task_, at("/shared"), 0755);
     settle();
-    while (load_relaxed(finish) == 0) {
-      u64 start = now_ns();
-      if (random_() % 3 == 0) shared_step(); else private_step();
-      u64 took = now_ns() - start;
-      if (took > model_.slowest_ns) model_.slowest_ns = took;
-      ++model_.operations;
+    constexpr unsigned kForkEvery = 30;
+    while (load_relaxed(shared_.finish) == 0) {
+      if (load_relaxed(shared_.storm) != 0 && random_() % kForkEvery == 0) fork_step();
+      timed([&] { if (random_() % 3 == 0) shared_step(); else private_step(); });
     }
     clean_up();
     pool_->detach();
@@ -92,9 +144,66 @@ class Worker {
     snprintf(model_.complaint, sizeof model_.complaint, "worker %d: %s", index_, text.c_str());
     _exit(1);
   }
+
+  template <class Step>
+  void timed(Step&& step) {
+    bool storm = load_relaxed(shared_.storm) != 0;
+    u64 waited = wait_.ns(), start = now_ns(), disturbed = shared_.disturbed_until(start);
+    store_relaxed(model_.began_ns, start);
+    step();
+    store_relaxed(model_.began_ns, u64{0});
+    u64 end = now_ns(), took = end - start, left_out = wait_.ns() - waited + shared_.disturbed_until(end) - disturbed;
+    ++model_.operations;
+    if (storm != (load_relaxed(shared_.storm) != 0)) return; // of neither
+    model_.whole_ns[storm] = max_of(model_.whole_ns[storm], took);
+    model_.slowest_ns[storm] = max_of(model_.slowest_ns[storm], took - min_of(took, left_out));
+  }
+
+  // A child that shares an open file works until it is killed, or ends by itself.
+  void fork_step() {
+    std::string path = "/w" + std::to_string(index_) + "/shared with children";
+    auto opened = vfs::open_at(task_, at(path), O_CREAT | O_RDWR | O_APPEND, 0644, kSharedHandle);
+    if (!opened.ok()) complain("open for a child: errno " + std::to_string(opened.error()));
+    auto ticket = pool_->prepare_child();
+    if (!ticket.ok()) complain("prepare_child: errno " + std::to_string(ticket.error()));
+    pid_t parent = getpid(), child = fork();
+    if (child == 0) {
+      prctl(PR_SET_PDEATHSIG, SIGKILL);
+      if (getppid() != parent) _exit(0);
+      pool_->become_child(ticket.value());
+      be_child(opened.value().description);
+    }
+    if (child < 0) {
+      pool_->cancel_child(ticket.value());
+    } else {
+      pool_->parent_after_fork(ticket.value());
+      ++model_.forks;
+      usleep(static_cast<useconds_t>(random_() % 1500));
+      model_.own.begin(now_ns());
+      kill(child, SIGKILL);
+      waitpid(child, nullptr, 0);
+      model_.own.end(now_ns());
+    }
+    if (!vfs::close_handle(*pool_, kSharedHandle).ok()) complain("close of what a child shared");
+    int error = vfs::unlink_at(task_, at(path)).error();
+    if (error != 0) complain("unlink of what a child shared: errno " + std::to_string(error));
+  }
+  [[noreturn]] void be_child(vfs::Description file) {
+    random_.seed(random_() ^ static_cast<u64>(getpid()));
+    for (u64 steps = random_() % 40; steps != 0; --steps) {
+      u64 record = steps;
+      data::IoVec vector{&record, sizeof record};
+      auto written = vfs::write_file(task_, file, -1, &vector, 1);
+      if (!written.ok()) complain("write by a child: errno " + std::to_string(written.error()));
+      shared_step();
+    }
+    if (random_() % 2 == 0) pool_->detach();
+    _exit(0);
+  }
+
   vfs::At at(const std::string& path) { return vfs::At{root_, path}; }
   std::string path_of(int name) { return "/w" + std::to_string(index_) + "/a name of the worker " + std::to_string(name); }
-  static constexpr u32 kHandle = 50;
+  static constexpr u32 kHandle = 50, kSharedHandle = 51;
 
   // ---- what is there ----
   NameState look(int name) {
@@ -260,6 +369,7 @@ class Worker {
                                                : vfs::unlink_at(task_, at(path_of(name))).error();
       if (error != 0) complain("clean up: errno " + std::to_string(error));
     }
+    (void)vfs::unlink_at(task_, at("/w" + std::to_string(index_) + "/shared with children"));
     if (vfs::rmdir_at(task_, at("/w" + std::to_string(index_))).error() != 0) complain("rmdir of its own directory");
     for (int i = 0; i < 12; ++i) {
       std::string path = "/shared/" + std::to_string(i);
@@ -268,7 +378,9 @@ class Worker {
   }
 
   int index_;
+  Shared& shared_;
   WorkerModel& model_;
+  ProcessorWait wait_;
   std::mt19937_64 random_;
   vfs::Pool* pool_ = nullptr;
   vfs::Credentials credentials_;
@@ -280,7 +392,7 @@ pid_t start_worker(const std::string& pool, int index, Shared& shared, u64 seed)
   pid_t pid = fork();
   if (pid != 0) return pid;
   prctl(PR_SET_PDEATHSIG, SIGKILL);
-  Worker(pool, index, shared.workers[index], seed).run(shared.finish);
+  Worker(pool, index, shared, seed).run();
   _exit(0);
 }
 
@@ -301,7 +413,7 @@ bool reap(pid_t pid, Shared& shared, int index) {
 
 bool check_pool(const std::string& path, u64 free_at_start) {
   vfs::AttachFailure failure{};
-  auto pool = vfs::Pool::attach(path.c_str(), {}, &failure);
+  auto pool = vfs::Pool::attach(path.c_str(), beside(path), &failure);
   if (!pool.ok()) {
     fprintf(stderr, "last attach: %s\n", failure.text);
     return false;
@@ -316,13 +428,115 @@ bool check_pool(const std::string& path, u64 free_at_start) {
   return report.clean() && report.totals.orphans == 0 && free_now + 40 >= free_at_start;
 }
 
-int run(int workers, double seconds, u64 seed, const std::string& path, bool calm) {
-  printf("seed %lu\n", seed);
+struct Settings {
+  int workers = 4;
+  double seconds = 5;
+  u64 events = 0, seed = 0; // events: instead of a time
+  std::string path;
+  bool calm = false;
+};
+
+class Storm {
+ public:
+  Storm(const Settings& settings, Shared& shared) : settings_(settings), shared_(shared), random_(settings.seed) {}
+
+  bool run() {
+    constexpr u64 kStorm_ns = 2'000'000'000, kCalm_ns = 500'000'000;
+    for (int i = 0; i < settings_.workers; ++i) pids_[i] = start_worker(settings_.path, i, shared_, random_());
+    u64 end = now_ns() + static_cast<u64>(settings_.seconds * 1e9);
+    bool good = true;
+    auto over = [&] { return settings_.events != 0 ? kills_ + stops_ + forks() >= settings_.events : now_ns() >= end; };
+    while (good && !over()) {
+      shared_.storm = settings_.calm ? 0 : 1;
+      for (u64 until = now_ns() + kStorm_ns; good && now_ns() < until && !over();) good = event();
+      shared_.storm = 0;
+      usleep(kCalm_ns / 1000);
+      good = good && nobody_hangs();
+    }
+    shared_.finish = 1;
+    for (int i = 0; i < settings_.workers; ++i) {
+      if (pids_[i] > 0 && !good) kill(pids_[i], SIGKILL);
+      if (pids_[i] > 0) good = reap(pids_[i], shared_, i) && good;
+    }
+    return report() && good;
+  }
+
+ private:
+  u64 forks() const {
+    u64 sum = 0;
+    for (const WorkerModel& worker : shared_.workers) sum += load_relaxed(worker.forks);
+    return sum;
+  }
+
+  bool event() {
+    usleep(static_cast<useconds_t>(random_() % 3000));
+    if (settings_.calm) return true;
+    int victim = static_cast<int>(random_() % static_cast<u64>(settings_.workers));
+    u64 dice = random_() % 8;
+    shared_.controller.begin(now_ns());
+    if (dice < 2) {
+      ++stops_;
+      kill(pids_[victim], SIGSTOP);
+      usleep(static_cast<useconds_t>(random_() % 2000));
+      if (random_() % 3 != 0) {
+        kill(pids_[victim], SIGCONT);
+        shared_.controller.end(now_ns());
+        return true;
+      }
+    }
+    kill(pids_[victim], SIGKILL);
+    bool good = reap(pids_[victim], shared_, victim);
+    shared_.controller.end(now_ns());
+    ++kills_;
+    pids_[victim] = good ? start_worker(settings_.path, victim, shared_, random_()) : -1;
+    return good;
+  }
+
+  bool nobody_hangs() {
+    constexpr u64 kHang_ns = 60'000'000'000;
+    for (int i = 0; i < settings_.workers; ++i) {
+      u64 began = load_relaxed(shared_.workers[i].began_ns), now = now_ns();
+      if (began == 0 || now < began + kHang_ns || kill(pids_[i], 0) != 0) continue;
+      fprintf(stderr, "worker %d is in one operation since %lu s\n", i, (now - began) / 1'000'000'000);
+      return false;
+    }
+    return true;
+  }
+
+  bool report() {
+    constexpr u64 kStall_ns = 10'000'000;
+    u64 operations = 0, slowest[2] = {}, whole[2] = {};
+    for (const WorkerModel& worker : shared_.workers) {
+      operations += worker.operations;
+      for (unsigned storm = 0; storm < 2; ++storm) {
+        slowest[storm] = max_of(slowest[storm], worker.slowest_ns[storm]);
+        whole[storm] = max_of(whole[storm], worker.whole_ns[storm]);
+      }
+    }
+    auto ms = [](u64 ns) { return static_cast<double>(ns) / 1e6; };
+    printf("%lu kills, %lu stops, %lu forks with a kill, %lu operations; the slowest took %.1f ms in the storm and %.1f ms in the control "
+           "(with all waiting %.1f and %.1f ms)\n",
+           kills_, stops_, forks(), operations, ms(slowest[1]), ms(slowest[0]), ms(whole[1]), ms(whole[0]));
+    bool good = slowest[1] <= slowest[0] + kStall_ns;
+    if (!good) fprintf(stderr, "an operation was stalled\n");
+    return good;
+  }
+
+  const Settings& settings_;
+  Shared& shared_;
+  std::mt19937_64 random_;
+  pid_t pids_[kMaxWorkers] = {};
+  u64 kills_ = 0, stops_ = 0;
+};
+
+int run(const Settings& settings) {
+  printf("seed %lu\n", settings.seed);
   vfs::AttachFailure failure{};
   vfs::Pool::MakeOptions options;
   options.bytes = 64 << 20;
   options.force = true;
-  auto geometry = vfs::Pool::make(path.c_str(), options, &failure);
+  std::filesystem::create_directories(std::filesystem::path(settings.path).parent_path());
+  auto geometry = vfs::Pool::make(settings.path.c_str(), options, &failure);
   if (!geometry.ok()) {
     fprintf(stderr, "%s\n", failure.text);
     return 1;
@@ -330,38 +544,12 @@ int run(int workers, double seconds, u64 seed, const std::string& path, bool cal
   u64 free_at_start = geometry.value().block_count - geometry.value().data_start_block - 1;
   auto* shared = static_cast<Shared*>(mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
   new (shared) Shared();
-  std::mt19937_64 random(seed);
-  pid_t pids[kMaxWorkers];
-  for (int i = 0; i < workers; ++i) pids[i] = start_worker(path, i, *shared, random());
-  u64 deaths = 0, end = now_ns() + static_cast<u64>(seconds * 1e9);
-  bool good = true;
-  while (good && now_ns() < end) {
-    usleep(static_cast<useconds_t>(random() % 3000));
-    if (calm) continue;
-    int victim = static_cast<int>(random() % static_cast<u64>(workers));
-    if (random() % 8 == 0) {
-      kill(pids[victim], SIGSTOP);
-      usleep(static_cast<useconds_t>(random() % 2000));
-      if (random() % 2 != 0) kill(pids[victim], SIGCONT);
-    }
-    kill(pids[victim], SIGKILL);
-    good = reap(pids[victim], *shared, victim);
-    ++deaths;
-    pids[victim] = good ? start_worker(path, victim, *shared, random()) : -1;
+  bool good = Storm(settings, *shared).run();
+  for (const WorkerModel& worker : shared->workers) {
+    if (worker.complaint[0] != '\0') good = false, fprintf(stderr, "%s\n", worker.complaint);
   }
-  shared->finish = 1;
-  for (int i = 0; i < workers; ++i) {
-    if (pids[i] > 0 && !good) kill(pids[i], SIGKILL);
-    if (pids[i] > 0) good = reap(pids[i], *shared, i) && good;
-  }
-  u64 operations = 0, slowest = 0;
-  for (int i = 0; i < workers; ++i) {
-    operations += shared->workers[i].operations;
-    slowest = max_of(slowest, shared->workers[i].slowest_ns);
-  }
-  printf("%lu deaths, %lu operations, the slowest took %.1f ms\n", deaths, operations, static_cast<double>(slowest) / 1e6);
-  if (good) good = check_pool(path, free_at_start);
-  if (good) unlink(path.c_str());
+  if (good) good = check_pool(settings.path, free_at_start);
+  if (good) std::filesystem::remove_all(std::filesystem::path(settings.path).parent_path());
   printf(good ? "every state was right\n" : "FAILED (the pool is kept)\n");
   return good ? 0 : 1;
 }
@@ -370,18 +558,17 @@ int run(int workers, double seconds, u64 seed, const std::string& path, bool cal
 } // namespace pmemfile
 
 int main(int argc, char** argv) {
-  int workers = 4;
-  double seconds = 5;
-  bool calm = false;
-  unsigned long seed = std::random_device{}();
-  std::string path = "/dev/shm/pmemfile-kill-storm-" + std::to_string(getpid());
+  pmemfile::Settings settings;
+  settings.seed = std::random_device{}();
+  settings.path = "/dev/shm/kill-storm-" + std::to_string(getpid()) + "/pool";
   for (int i = 1; i + 1 < argc; i += 2) {
     std::string option = argv[i];
-    if (option == "--workers") workers = std::min(atoi(argv[i + 1]), pmemfile::kMaxWorkers);
-    if (option == "--seconds") seconds = atof(argv[i + 1]);
-    if (option == "--seed") seed = strtoul(argv[i + 1], nullptr, 0);
-    if (option == "--pool") path = argv[i + 1];
-    if (option == "--calm") calm = atoi(argv[i + 1]) != 0;
+    if (option == "--workers") settings.workers = std::min(atoi(argv[i + 1]), pmemfile::kMaxWorkers);
+    if (option == "--seconds") settings.seconds = atof(argv[i + 1]);
+    if (option == "--events") settings.events = strtoul(argv[i + 1], nullptr, 0);
+    if (option == "--seed") settings.seed = strtoul(argv[i + 1], nullptr, 0);
+    if (option == "--dir") settings.path = argv[i + 1] + std::string("/pool");
+    if (option == "--calm") settings.calm = atoi(argv[i + 1]) != 0;
   }
-  return pmemfile::run(workers, seconds, seed, path, calm);
+  return pmemfile::run(settings);
 }
