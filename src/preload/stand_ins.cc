@@ -214,7 +214,7 @@ u64 bound_as(Process& process, const sockaddr_un& address, u64 bytes, char (&tex
   u64 id = parse_hex16(last);
   for (u32 i = 0; i < g_mount_count; ++i) {
     DirPath path;
-    put_path(path, *process.pools[i], 'a', id);
+    put_path(path, pool_of(process, i), 'a', id);
     long size = raw_syscall(SYS_readlink, as_arg(path.c_str()), as_arg(text), sizeof text - 1);
     if (size > 0) return static_cast<u64>(size);
   }
