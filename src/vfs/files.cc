@@ -365,18 +365,23 @@ Result<u64> copy_through(Task& task, Description from, i64* from_offset, Descrip
 } // namespace
 
 Result<u64> copy_range(Task& task, Description from, i64* from_offset, Description to, i64* to_offset, u64 bytes) {
-  // Small copies go over the stack; larger ones are worth two system calls for a buffer.
-  constexpr u64 kSmall = 1024, kLarge = 256 * 1024;
+  // Small copies go over the stack; larger ones are worth two system calls for a buffer, no larger than what is left to
+  // copy: the faults of its pages would cost several times the copy.
+  constexpr u64 kSmall = 1024, kLarge = 256 * 1024, kPage = 4096;
   bytes = min_of(bytes, kMaxTransfer);
   TRY(check_copy(task, from, from_offset, to, to_offset, bytes));
+  u64 start = TRY(position(task, from, from_offset));
+  u64 size = TRY(inode::read(task.pool->store(), Ino{TRY(opened(*task.pool, from))->ino})).size;
+  bytes = start >= size ? 0 : min_of(bytes, size - start);
   if (bytes <= kSmall) {
     u8 small[kSmall];
     return copy_through(task, from, from_offset, to, to_offset, bytes, small, sizeof small);
   }
-  long buffer = raw_syscall(SYS_mmap, 0, kLarge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  u64 capacity = min_of((bytes + kPage - 1) / kPage * kPage, kLarge);
+  long buffer = raw_syscall(SYS_mmap, 0, static_cast<long>(capacity), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
   if (is_syscall_error(buffer)) return Error(ENOMEM);
-  auto result = copy_through(task, from, from_offset, to, to_offset, bytes, reinterpret_cast<void*>(buffer), kLarge);
-  raw_syscall(SYS_munmap, buffer, kLarge);
+  auto result = copy_through(task, from, from_offset, to, to_offset, bytes, reinterpret_cast<void*>(buffer), capacity);
+  raw_syscall(SYS_munmap, buffer, static_cast<long>(capacity));
   return result;
 }
 
