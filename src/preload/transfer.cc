@@ -110,9 +110,8 @@ class OffsetArgument {
   }
   long error() const { return error_; }
   i64* get() { return user_ != nullptr ? &value_ : nullptr; }
-  void put_back() const {
-    if (user_ != nullptr) (void)pmem::copy_guarded(user_, &value_, sizeof value_);
-  }
+  // Bytes were moved; who cannot be told how far hears that.
+  bool put_back() const { return user_ == nullptr || pmem::copy_guarded(user_, &value_, sizeof value_) == 0; }
 
  private:
   void* user_;
@@ -120,19 +119,27 @@ class OffsetArgument {
   long error_ = 0;
 };
 
+// Open for reading, or for writing?
+bool open_for(Call& call, int fd, u64 word, bool write) {
+  if (word != 0 && !is_file(word)) return false;
+  long flags = word != 0 ? vfs::info(call.pool(mount_of(word)), description_of(word)).flags : raw_syscall(SYS_fcntl, fd, F_GETFL);
+  if (flags < 0 || (flags & O_PATH) != 0) return false;
+  return (flags & O_ACCMODE) == O_RDWR || (flags & O_ACCMODE) == (write ? O_WRONLY : O_RDONLY);
+}
+
 } // namespace
 
 long h_sendfile(Call& call) {
   u64 out = call.file(0), in = call.file(1);
   if (out == 0 && in == 0) return kPassOn;
-  if ((out != 0 && !is_file(out)) || (in != 0 && !is_file(in))) return -EBADF;
+  if (!open_for(call, call.fd(1), in, false)) return -EBADF;
   OffsetArgument offset(call, 2);
   if (offset.error() != 0) return offset.error();
+  if (!open_for(call, call.fd(0), out, true)) return -EBADF;
   if (is_file(out) && (vfs::info(call.pool(mount_of(out)), description_of(out)).flags & O_APPEND) != 0) return -EINVAL;
   bool no_wait = out == 0 && is_nonblocking(call.fd(0));
   long result = copy_between(call, End{call.fd(1), in, offset.get()}, End{call.fd(0), out, nullptr}, call.arg(3), in == 0, no_wait);
-  if (result >= 0) offset.put_back();
-  return result;
+  return result >= 0 && !offset.put_back() ? -EFAULT : result;
 }
 
 long h_copy_file_range(Call& call) {
@@ -146,15 +153,14 @@ long h_copy_file_range(Call& call) {
   if (to.error() != 0) return to.error();
   vfs::Task task = make_task(call, mount_of(in));
   long result = end_of_growth(task, vfs::copy_range(task, description_of(in), from.get(), description_of(out), to.get(), call.arg(4)));
-  if (result >= 0) from.put_back(), to.put_back();
-  return result;
+  return result > 0 && (!from.put_back() || !to.put_back()) ? -EFAULT : result;
 }
 
 // Between a pipe and a file of ours. A pipe must not be emptied by more than the file takes: files take all.
 long h_splice(Call& call) {
   u64 in = call.file(0), out = call.file(2);
   if (in == 0 && out == 0) return kPassOn;
-  if ((out != 0 && !is_file(out)) || (in != 0 && !is_file(in))) return -EBADF;
+  if (!open_for(call, call.fd(0), in, false) || !open_for(call, call.fd(2), out, true)) return -EBADF;
   if (in != 0 && out != 0) return -EINVAL; // one end must be a pipe
   if (!is_pipe(in != 0 ? call.fd(2) : call.fd(0))) return -EINVAL;
   if (call.arg(in != 0 ? 3 : 1) != 0) return -ESPIPE;
@@ -164,8 +170,7 @@ long h_splice(Call& call) {
   if ((call.arg(5) & ~u64{SPLICE_F_MOVE | SPLICE_F_NONBLOCK | SPLICE_F_MORE | SPLICE_F_GIFT} & 0xffffffff) != 0) return -EINVAL;
   bool no_wait = (call.arg(5) & SPLICE_F_NONBLOCK) != 0 || is_nonblocking(in != 0 ? call.fd(2) : call.fd(0));
   long result = copy_between(call, End{call.fd(0), in, from.get()}, End{call.fd(2), out, to.get()}, call.arg(4), true, no_wait);
-  if (result >= 0) from.put_back(), to.put_back();
-  return result;
+  return result > 0 && (!from.put_back() || !to.put_back()) ? -EFAULT : result;
 }
 
 // ---- poll and select: files are always ready ---------------------------------------------------------------------

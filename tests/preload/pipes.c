@@ -49,5 +49,23 @@ int main(void) {
   close(p[0]);
   SHOW(splice(fd, 0, p[1], 0, 100, 0));
   wait(0);
+  // What is wrong with the descriptors is found before there is anything to move; where the offset cannot be stored is told.
+  int empty = open("e", O_CREAT | O_RDWR, 0644), ro = open("e", O_RDONLY), wo = open("e", O_WRONLY);
+  off_t *unwritable = mmap(0, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  SHOW(sendfile(-1, empty, 0, 10));
+  SHOW(sendfile(ro, empty, 0, 10));
+  SHOW(sendfile(p[1], wo, 0, 10));
+  SHOW(sendfile(to, 999, 0, 10));
+  SHOW(sendfile(to, fd, unwritable, 10));
+  SHOW(pipe(p));
+  SHOW(splice(p[0], 0, ro, 0, 10, 0));
+  SHOW(splice(wo, 0, p[1], 0, 10, 0));
+  SHOW(splice(empty, 0, p[0], 0, 10, 0));
+  SHOW(splice(empty, 0, 999, 0, 10, 0));
+  SHOW(splice(empty, 0, to, 0, 10, 0));
+  SHOW(splice(fd, unwritable, p[1], 0, 10, 0));
+  SHOW(copy_file_range(fd, unwritable, to, 0, 10, 0));
+  SHOW(copy_file_range(fd, 0, ro, 0, 10, 0));
+  SHOW(copy_file_range(wo, 0, to, 0, 10, 0));
   return 0;
 }
