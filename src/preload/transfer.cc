@@ -162,6 +162,7 @@ long h_splice(Call& call) {
   if (in == 0 && out == 0) return kPassOn;
   if (!open_for(call, call.fd(0), in, false) || !open_for(call, call.fd(2), out, true)) return -EBADF;
   if (in != 0 && out != 0) return -EINVAL; // one end must be a pipe
+  if (is_file(out) && (vfs::info(call.pool(mount_of(out)), description_of(out)).flags & O_APPEND) != 0) return -EINVAL;
   if (!is_pipe(in != 0 ? call.fd(2) : call.fd(0))) return -EINVAL;
   if (call.arg(in != 0 ? 3 : 1) != 0) return -ESPIPE;
   OffsetArgument from(call, 1), to(call, 3);

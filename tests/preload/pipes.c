@@ -60,6 +60,7 @@ int main(void) {
   SHOW(pipe(p));
   SHOW(splice(p[0], 0, ro, 0, 10, 0));
   SHOW(splice(wo, 0, p[1], 0, 10, 0));
+  SHOW(splice(p[0], 0, open("e", O_WRONLY | O_APPEND), 0, 10, SPLICE_F_NONBLOCK));
   SHOW(splice(empty, 0, p[0], 0, 10, 0));
   SHOW(splice(empty, 0, 999, 0, 10, 0));
   SHOW(splice(empty, 0, to, 0, 10, 0));
