@@ -7,7 +7,7 @@ namespace {
 
 // The leaf of `key`, its stripe held; 0 if there is none, then the directory's stripe is held instead, so that none
 // comes into being.
-Result<BlockNo> lock_leaf(Tx& tx, Ino dir, u64 key) {
+Result<BlockNo> lock_leaf(Tx& tx, Ino dir, u64 key, u32& prefix_bits) {
   Store& store = tx.store();
   shm::LockKey shape_key = dir_stripe(store, dir);
   if (!tx.holds(shape_key)) {
@@ -24,9 +24,11 @@ Result<BlockNo> lock_leaf(Tx& tx, Ino dir, u64 key) {
       }
       BlockNo leaf = place.leaf();
       if (raw(leaf) == 0) break;
+      prefix_bits = place.prefix_bits;
       // The stripe of a leaf that is not ours any more cannot be given back alone: start over without it.
       if (raw(locked) != 0 && leaf != locked) return Error(journal::kRetryTx);
       prefetch_tags(store, leaf);
+      prefetch_cell(store, leaf, home_cell(key, prefix_bits));
       TRY(tx.lock(leaf_stripe(store, leaf)));
       if (shape.valid()) return leaf;
       locked = leaf;
@@ -35,6 +37,7 @@ Result<BlockNo> lock_leaf(Tx& tx, Ino dir, u64 key) {
   }
   TRY(check_alive(tx.view(), dir));
   Place place = TRY(find_place(tx.view(), dir, key));
+  prefix_bits = place.prefix_bits;
   if (raw(place.leaf()) != 0) TRY(tx.lock(leaf_stripe(store, place.leaf())));
   return place.leaf();
 }
@@ -70,11 +73,12 @@ Result<u64> insert_into_new_leaf(Tx& tx, const Place& place, Slot& slot, std::st
   alloc::MetaBlock leaf = TRY(alloc::take_meta(tx));
   unsigned cells = layout::cells_for_name(name.size());
   Tags tags{};
-  for (unsigned i = 0; i < cells; ++i) tags.set(i, i == 0 ? layout::tag_of_key(slot.hash_key) : layout::kTagContinued);
+  unsigned first = find_run(kCellMask, cells, home_cell(slot.hash_key, place.prefix_bits));
+  for (unsigned i = 0; i < cells; ++i) tags.set(first + i, i == 0 ? layout::tag_of_key(slot.hash_key) : layout::kTagContinued);
   journal::write_fresh_block(tx, leaf.block, leaf.was_meta, [&](unsigned line, u64(&words)[layout::kLineWords]) {
     fill_leaf_head(line, words, slot.dir, place.level, tags);
-    if (line < layout::kLeafFirstCellLine || line >= layout::kLeafFirstCellLine + cells) return;
-    unsigned cell = line - layout::kLeafFirstCellLine;
+    unsigned cell = line - layout::kLeafFirstCellLine - first; // of the entry; huge for lines before it
+    if (cell >= cells) return;
     unsigned at = cell == 0 ? 0 : 5 + (cell - 1) * layout::kLineWords; // first word of the name in this cell
     unsigned word = cell == 0 ? 2 : 0;
     if (cell == 0) words[0] = slot.hash_key, words[1] = about;
@@ -90,7 +94,7 @@ Result<void> lock_entry(Tx& tx, Ino dir, std::string_view name, Slot& slot) {
   if (!tx.store().inode_in_range(dir)) return Error(ESTALE);
   slot.dir = dir;
   slot.hash_key = hash_key_of(tx.store(), name);
-  slot.leaf = TRY(lock_leaf(tx, dir, slot.hash_key));
+  slot.leaf = TRY(lock_leaf(tx, dir, slot.hash_key, slot.prefix_bits));
   slot.found = false;
   if (raw(slot.leaf) == 0) return {};
   Hit hit;
@@ -109,10 +113,11 @@ Result<u64> insert(Tx& tx, Slot& slot, std::string_view name, Ino ino, u8 type) 
     // This operation itself made the leaf, for another name.
     TRY(tx.lock(leaf_stripe(tx.store(), place.leaf())));
     slot.leaf = place.leaf();
+    slot.prefix_bits = place.prefix_bits;
   }
   Tags tags = load_tags(tx.view(), slot.leaf);
   unsigned cells = layout::cells_for_name(name.size());
-  unsigned cell = find_run(tags.free_cells(), cells);
+  unsigned cell = find_run(tags.free_cells(), cells, home_cell(slot.hash_key, slot.prefix_bits));
   if (cell == layout::kLeafCells) return Error(kNeedsRoom);
   u64 key = TRY(free_key(tx.view(), slot.leaf, tags, slot.hash_key));
   store_cell(tx, slot.leaf, cell, key, about, name);

@@ -40,6 +40,7 @@ struct Slot {
   Ino dir{};
   u64 hash_key = 0; // of the name, disambiguator 0
   BlockNo leaf{};   // 0: the directory has no leaf there yet
+  u32 prefix_bits = 0; // of the leaf's place
   bool found = false;
   u32 cell = 0;     // if found
   Entry entry;      // if found

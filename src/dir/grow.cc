@@ -8,31 +8,50 @@
 namespace pmemfile::dir {
 namespace {
 
-// Which cells of an old leaf go into a new one, in order.
+// Which cells of an old leaf go into a new one, and where to.
 struct Selection {
+  static constexpr u8 kNothing = layout::kLeafCells;
   Tags tags{};
-  u8 source[layout::kLeafCells] = {};
-  unsigned cells = 0;
+  u8 source[layout::kLeafCells]; // of each new cell
+  unsigned cells = 0;            // in use
 };
 
 // A split halves the keys of a place, so this many are enough for any two keys that a split can part.
 constexpr unsigned kMaxSplits = kTrieKeyBits;
 
-// Entries whose key has the bits of `mask` as in `value`.
-Result<void> select(const View& view, BlockNo leaf, u64 mask, u64 value, Selection& out) {
+// Where `count` cells of an entry go: near its home, or, when a long name would find no run that way, without gaps.
+unsigned place_of(const Selection& out, u64 key, unsigned prefix_bits, unsigned count, bool packed) {
+  if (!packed) return find_run(out.tags.free_cells(), count, home_cell(key, prefix_bits));
+  return out.cells + count <= layout::kLeafCells ? out.cells : layout::kLeafCells;
+}
+
+// Entries whose key has the bits of `mask` as in `value`. False: they found no room; packed they do.
+Result<bool> select(const View& view, BlockNo leaf, u64 mask, u64 value, unsigned prefix_bits, bool packed, Selection& out) {
+  out.tags = Tags{};
+  out.cells = 0;
+  for (u8& source : out.source) source = Selection::kNothing;
   Tags tags = load_tags(view, leaf);
   for (u64 entries = tags.entries(); entries != 0; entries &= entries - 1) {
     unsigned cell = static_cast<unsigned>(__builtin_ctzll(entries));
-    if ((view.load(cell_line(leaf, cell)) & mask) != value) continue;
+    u64 key = view.load(cell_line(leaf, cell));
+    if ((key & mask) != value) continue;
     u64 about = view.load(cell_line(leaf, cell) + 8);
     TRY(check_cell(view, cell, about));
     unsigned count = layout::cells_for_name(about_name_bytes(about));
+    unsigned to = place_of(out, key, prefix_bits, count, packed);
+    if (to == layout::kLeafCells) return packed ? Result<bool>(Error(kErrnoCorrupt)) : Result<bool>(false); // entries that overlap
     for (unsigned i = 0; i < count; ++i) {
-      if (out.cells == layout::kLeafCells) return Error(kErrnoCorrupt); // entries that overlap
-      out.tags.set(out.cells, tags.at(cell + i));
-      out.source[out.cells++] = static_cast<u8>(cell + i);
+      out.tags.set(to + i, tags.at(cell + i));
+      out.source[to + i] = static_cast<u8>(cell + i);
     }
+    out.cells += count;
   }
+  return true;
+}
+
+Result<void> select(const View& view, BlockNo leaf, u64 mask, u64 value, unsigned prefix_bits, Selection& out) {
+  if (TRY(select(view, leaf, mask, value, prefix_bits, false, out))) return {};
+  TRY(select(view, leaf, mask, value, prefix_bits, true, out));
   return {};
 }
 
@@ -43,7 +62,7 @@ Result<u64> write_leaf(Tx& tx, Ino dir, BlockNo old, unsigned level, unsigned de
   View view = tx.view();
   journal::write_fresh_block(tx, leaf.block, leaf.was_meta, [&](unsigned line, u64(&words)[layout::kLineWords]) {
     fill_leaf_head(line, words, dir, level, what.tags);
-    if (line < layout::kLeafFirstCellLine || line - layout::kLeafFirstCellLine >= what.cells) return;
+    if (line < layout::kLeafFirstCellLine || what.source[line - layout::kLeafFirstCellLine] == Selection::kNothing) return;
     PoolOff from = cell_line(old, what.source[line - layout::kLeafFirstCellLine]);
     for (unsigned i = 0; i < layout::kLineWords; ++i) words[i] = view.load(from + 8 * i);
   });
@@ -69,8 +88,8 @@ Result<void> split(Tx& tx, Ino dir, const Place& place, u64 key) {
   u64 bit = place.span() / 2, first = place.first_key(key);
   u64 mask = (kKeyEnd - 1) & ~(bit - 1);
   Selection low, high;
-  TRY(select(tx.view(), old, mask, first, low));
-  TRY(select(tx.view(), old, mask, first + bit, high));
+  TRY(select(tx.view(), old, mask, first, place.prefix_bits + 1, low));
+  TRY(select(tx.view(), old, mask, first + bit, place.prefix_bits + 1, high));
   if (low.cells + high.cells != layout::kLeafCells - static_cast<unsigned>(__builtin_popcountll(
                                      load_tags(tx.view(), old).free_cells())))
     return Error(kErrnoCorrupt); // keys that do not belong here: they would be lost
@@ -93,7 +112,7 @@ Result<void> split(Tx& tx, Ino dir, const Place& place, u64 key) {
 // The free cells are enough but scattered.
 Result<void> compact(Tx& tx, Ino dir, const Place& place) {
   Selection all;
-  TRY(select(tx.view(), place.leaf(), 0, 0, all));
+  if (!TRY(select(tx.view(), place.leaf(), 0, 0, place.prefix_bits, true, all))) return Error(kErrnoCorrupt);
   tx.store(place.word, TRY(write_leaf(tx, dir, place.leaf(), place.level, place.depth, all)));
   return alloc::release_meta(tx, place.leaf());
 }

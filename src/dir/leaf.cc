@@ -33,13 +33,6 @@ Result<void> check_leaf(const View& view, BlockNo leaf, Ino dir) {
   return {};
 }
 
-Result<void> check_cell(const View& view, unsigned cell, u64 about) {
-  unsigned bytes = about_name_bytes(about);
-  if (bytes == 0 || cell + layout::cells_for_name(bytes) > layout::kLeafCells) return Error(kErrnoCorrupt);
-  if (!view.store().inode_in_range(about_ino(about))) return Error(kErrnoCorrupt);
-  return {};
-}
-
 Result<void> find_name(const View& view, BlockNo leaf, Ino dir, u64 hash_key, std::string_view name, Hit& hit) {
   layout::Line room[3];
   const u64* head = view.words(block_offset(leaf), room[0]);

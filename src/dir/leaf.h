@@ -81,11 +81,26 @@ inline void prefetch_tags(const Store& store, BlockNo leaf) {
   __builtin_prefetch(store.medium.at(block_offset(leaf)));
   __builtin_prefetch(store.medium.at(block_offset(leaf) + layout::kLineBytes));
 }
+inline void prefetch_cell(const Store& store, BlockNo leaf, unsigned cell) {
+  __builtin_prefetch(store.medium.at(cell_line(leaf, cell)));
+}
 
-// First of `count` free cells side by side; kLeafCells if there are none.
-inline unsigned find_run(u64 free_cells, unsigned count) {
+// Where an entry stands if nothing is in its way: a leaf's cells stand for its range of keys. So a lookup can fetch the cell
+// together with the tags, before it knows where the name is, and a listing finds the keys nearly in order. Nothing relies on it.
+// In a directory of one leaf all homes are the first cell: what is in use stays together, and so do its tags.
+inline unsigned home_cell(u64 key, unsigned prefix_bits) {
+  if (prefix_bits == 0) return 0;
+  u64 inside = key << (64 - layout::kKeyBits + prefix_bits); // prefix_bits <= kTrieKeyBits
+  return static_cast<unsigned>((inside >> 32) * layout::kLeafCells >> 32);
+}
+
+// First of `count` free cells side by side, from `home` on if there are such, else the nearest before; kLeafCells if there
+// are none.
+inline unsigned find_run(u64 free_cells, unsigned count, unsigned home = 0) {
   for (unsigned i = 1; i < count; ++i) free_cells &= free_cells >> 1;
-  return free_cells == 0 ? layout::kLeafCells : static_cast<unsigned>(__builtin_ctzll(free_cells));
+  if (free_cells == 0) return layout::kLeafCells;
+  u64 behind = free_cells & (~u64{0} << home);
+  return static_cast<unsigned>(behind != 0 ? __builtin_ctzll(behind) : 63 - __builtin_clzll(free_cells));
 }
 
 struct Hit {
@@ -96,7 +111,12 @@ struct Hit {
 // Sets `hit.found`, and the rest if it is so. EUCLEAN.
 Result<void> find_name(const View& view, BlockNo leaf, Ino dir, u64 hash_key, std::string_view name, Hit& hit);
 // EUCLEAN if an entry that begins in `cell` cannot be: too long for what follows, or an inode out of range.
-Result<void> check_cell(const View& view, unsigned cell, u64 about);
+inline Result<void> check_cell(const View& view, unsigned cell, u64 about) {
+  unsigned bytes = about_name_bytes(about);
+  if (bytes == 0 || cell + layout::cells_for_name(bytes) > layout::kLeafCells) return Error(kErrnoCorrupt);
+  if (!view.store().inode_in_range(about_ino(about))) return Error(kErrnoCorrupt);
+  return {};
+}
 // `to` has room for the bytes rounded up to eight.
 void copy_name(const View& view, BlockNo leaf, unsigned cell, unsigned bytes, char* to);
 

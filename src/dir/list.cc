@@ -9,7 +9,7 @@ namespace {
 
 constexpr u64 kFirstCookie = 3; // 0 is the start, 1 and 2 belong to "." and ".."
 // Names copied at once: most leaves fit; the rest of a leaf of long names is read in a second round.
-constexpr unsigned kBatchNameBytes = 1024;
+constexpr unsigned kBatchNameBytes = 2048;
 static_assert(kBatchNameBytes >= layout::kMaxNameBytes + 1);
 
 struct Batch {
@@ -23,20 +23,26 @@ struct Batch {
   u64 next = 0;                  // cursor behind this batch
 };
 
-// Keys of one leaf are even over its range: one pass into 64 buckets leaves them nearly sorted.
-void sort_keys(Batch& batch, unsigned prefix_bits) {
-  constexpr unsigned kBucketBits = 6;
-  unsigned shift = layout::kKeyBits - min_of(prefix_bits + kBucketBits, layout::kKeyBits);
-  auto bucket = [&](unsigned i) { return (batch.keys[i] >> shift) & 63; };
-  u8 start[64] = {};
-  for (unsigned i = 0; i < batch.found; ++i) ++start[bucket(i)];
-  u8 sum = 0;
-  for (u8& count : start) {
-    u8 own = count;
-    count = sum;
-    sum = static_cast<u8>(sum + own);
+// Entries stand near the home of their keys (leaf.h), so the cells are nearly in order, if they are not quite. Those of a leaf
+// that knows nothing of that, or was packed, are even over its range: one pass into 64 buckets leaves them nearly sorted.
+void sort_keys(Batch& batch, unsigned prefix_bits, unsigned descents) {
+  constexpr unsigned kFewDescents = 12;
+  for (unsigned i = 0; i < batch.found; ++i) batch.order[i] = static_cast<u8>(i);
+  if (descents == 0) return;
+  if (descents > kFewDescents) {
+    constexpr unsigned kBucketBits = 6;
+    unsigned shift = layout::kKeyBits - min_of(prefix_bits + kBucketBits, layout::kKeyBits);
+    auto bucket = [&](unsigned i) { return (batch.keys[i] >> shift) & 63; };
+    u8 start[64] = {};
+    for (unsigned i = 0; i < batch.found; ++i) ++start[bucket(i)];
+    u8 sum = 0;
+    for (u8& count : start) {
+      u8 own = count;
+      count = sum;
+      sum = static_cast<u8>(sum + own);
+    }
+    for (unsigned i = 0; i < batch.found; ++i) batch.order[start[bucket(i)]++] = static_cast<u8>(i);
   }
-  for (unsigned i = 0; i < batch.found; ++i) batch.order[start[bucket(i)]++] = static_cast<u8>(i);
   for (unsigned i = 1; i < batch.found; ++i) {
     u8 moved = batch.order[i];
     unsigned at = i;
@@ -45,29 +51,56 @@ void sort_keys(Batch& batch, unsigned prefix_bits) {
   }
 }
 
+// How the words of a leaf are read. In place that is one load; a writer's record is laid over them word by word.
+struct InPlace {
+  const u64* words;
+  u64 operator()(unsigned index) const { return load_relaxed(words[index]); }
+};
+struct ThroughView {
+  const View& view;
+  PoolOff start;
+  u64 operator()(unsigned index) const { return view.load(start + 8 * index); }
+};
+constexpr unsigned cell_word(unsigned cell) {
+  return (layout::kLeafFirstCellLine + cell) * static_cast<unsigned>(layout::kLineBytes / 8);
+}
+
+template <class Words>
+void put_name(const Words& words, unsigned cell, unsigned bytes, char* to) {
+  constexpr unsigned kFirst = layout::kNameBytesFirstCell / 8;
+  unsigned count = static_cast<unsigned>(div_up(bytes, 8)), from = cell_word(cell) + 2;
+  for (unsigned i = 0; i < min_of(count, kFirst); ++i) {
+    u64 word = words(from + i);
+    __builtin_memcpy(to + 8 * i, &word, 8);
+  }
+  for (unsigned i = kFirst; i < count; ++i) {
+    u64 word = words(cell_word(cell + 1 + (i - kFirst) / layout::kLineWords) + (i - kFirst) % layout::kLineWords);
+    __builtin_memcpy(to + 8 * i, &word, 8);
+  }
+}
+
 // Copies what of the leaf stands at or behind `cursor`, as much as has room.
-Result<void> collect(const View& view, Ino dir, const Place& place, u64 cursor, Batch& batch) {
-  BlockNo leaf = place.leaf();
-  TRY(check_leaf(view, leaf, dir));
-  u64 first = place.first_key(cursor), end = first + place.span();
+template <class Words>
+Result<void> collect(const View& view, const Words& words, u64 used_cells, const Place& place, u64 cursor, Batch& batch) {
+  u64 first = place.first_key(cursor), end = first + place.span(), last = 0;
+  unsigned descents = 0;
   batch.found = batch.count = 0;
   batch.next = end;
-  u64 used_cells = load_tags(view, leaf).entries();
-  for (u64 entries = used_cells; entries != 0; entries &= entries - 1)
-    __builtin_prefetch(view.store().medium.at(cell_line(leaf, static_cast<unsigned>(__builtin_ctzll(entries)))));
   for (u64 entries = used_cells; entries != 0; entries &= entries - 1) {
     unsigned cell = static_cast<unsigned>(__builtin_ctzll(entries));
-    u64 key = view.load(cell_line(leaf, cell));
-    if (key < first || key >= end) return Error(kErrnoCorrupt);
+    u64 key = words(cell_word(cell));
+    if (PMEMFILE_UNLIKELY(key - first >= place.span())) return Error(kErrnoCorrupt);
     if (key < cursor) continue;
+    descents += key < last;
+    last = key;
     batch.keys[batch.found] = key;
     batch.cells[batch.found++] = static_cast<u8>(cell);
   }
-  sort_keys(batch, place.prefix_bits);
+  sort_keys(batch, place.prefix_bits, descents);
   unsigned used = 0;
   for (; batch.count < batch.found; ++batch.count) {
     unsigned which = batch.order[batch.count], cell = batch.cells[which];
-    u64 about = view.load(cell_line(leaf, cell) + 8);
+    u64 about = words(cell_word(cell) + 1);
     TRY(check_cell(view, cell, about));
     unsigned bytes = about_name_bytes(about);
     unsigned room = static_cast<unsigned>(align_up(bytes, 8));
@@ -76,10 +109,29 @@ Result<void> collect(const View& view, Ino dir, const Place& place, u64 cursor, 
       break;
     }
     batch.about[batch.count] = about;
-    copy_name(view, leaf, cell, bytes, batch.names + used);
+    put_name(words, cell, bytes, batch.names + used);
     used += room;
   }
   return {};
+}
+
+Result<void> collect(const View& view, Ino dir, const Place& place, u64 cursor, Batch& batch) {
+  BlockNo leaf = place.leaf();
+  TRY(check_leaf(view, leaf, dir));
+  u64 used_cells = load_tags(view, leaf).entries();
+  PoolOff start = block_offset(leaf);
+  if (const u64* in_place = view.block_in_place(start); PMEMFILE_LIKELY(in_place != nullptr))
+    return collect(view, InPlace{in_place}, used_cells, place, cursor, batch);
+  return collect(view, ThroughView{view, start}, used_cells, place, cursor, batch);
+}
+
+// What stands behind this place is read next: asks for all of it.
+void prefetch_next(const View& view, Ino dir, const Place& place, u64 cursor) {
+  u64 next = place.first_key(cursor) + place.span();
+  Place behind;
+  if (next >= kKeyEnd || !find_place(view, dir, next, behind).ok() || raw(behind.leaf()) == 0) return;
+  const u8* leaf = view.store().medium.at(block_offset(behind.leaf()));
+  for (unsigned line = 0; line < layout::kLinesPerBlock; ++line) __builtin_prefetch(leaf + line * layout::kLineBytes);
 }
 
 // The next batch from `cursor` on; empty ones are possible.
@@ -99,6 +151,7 @@ Result<void> read_batch(Store& store, Ino dir, u64 cursor, Batch& batch) {
       if (shape.valid()) return {};
       continue;
     }
+    prefetch_next(shape.view(), dir, place.value(), cursor);
     Reader leaf(store, leaf_stripe(store, block));
     auto result = collect(leaf.view(), dir, place.value(), cursor, batch);
     if (PMEMFILE_LIKELY(leaf.valid() && shape.valid())) return result;

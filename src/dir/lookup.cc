@@ -23,6 +23,7 @@ Result<void> read_leaf_of(Store& store, Ino dir, u64 key, LookupProof& proof, Bo
       return Error(placed.ok() ? ENOENT : placed.error());
     }
     prefetch_tags(store, block);
+    prefetch_cell(store, block, home_cell(key, place.prefix_bits));
     shm::LockKey stripe = leaf_stripe(store, block);
     Reader leaf(store, stripe);
     Result<void> result = body(leaf.view(), block);

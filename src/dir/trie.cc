@@ -18,8 +18,17 @@ bool valid_in_node(u64 pointer, unsigned index) {
 Result<void> step_down(const View& view, BlockNo node, unsigned index, Place& place) {
   const u64* in_place = view.block_in_place(block_offset(node));
   u64 pointer = 0;
-  unsigned cleared = 0, candidate = index;
-  for (;; ++cleared, candidate &= ~0u << cleared) {
+  unsigned cleared = 0;
+  if (PMEMFILE_LIKELY(in_place != nullptr)) {
+    // Mostly it is one of the first three. Which, nobody can predict: all are read, and none decides a branch.
+    auto at = [&](unsigned which) { return load_relaxed(in_place[layout::node_word(which) / 8]); };
+    u64 first = at(index), second = at(index & ~1u), third = at(index & ~3u);
+    u64 no_first = u64{0} - u64{first == 0}, no_second = no_first & (u64{0} - u64{second == 0});
+    pointer = first | (second & no_first) | (third & no_second);
+    cleared = static_cast<unsigned>((no_first & 1) + (no_second & 1));
+  }
+  unsigned candidate = index & ~0u << cleared;
+  for (; pointer == 0; ++cleared, candidate &= ~0u << cleared) {
     if (cleared > layout::kTrieBits) return Error(kErrnoCorrupt);
     u64 offset = layout::node_word(candidate);
     pointer = PMEMFILE_LIKELY(in_place != nullptr) ? load_relaxed(in_place[offset / 8]) : view.load(block_offset(node) + offset);
