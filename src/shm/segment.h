@@ -132,12 +132,18 @@ constexpr u64 mix(u64 value) {
   value *= 0x9e3779b97f4a7c15;
   return value ^ (value >> 32);
 }
+// Neighbours have neighbouring stripes: who makes or visits inodes one after the other finds their stripes on one page and,
+// mostly, in the cache already. Groups are scattered, so that what lies powers of two apart does not meet in one stripe.
+constexpr u32 spread(u64 value, u32 count) {
+  constexpr unsigned kGroupBits = 6;
+  return static_cast<u32>((mix(value >> kGroupBits) << kGroupBits | (value & ((1u << kGroupBits) - 1))) & (count - 1));
+}
 inline LockKey topology_key(const Segment& v) { return LockKey{v.header->topology_first}; }
 inline LockKey inode_key(const Segment& v, Ino ino) {
-  return LockKey{v.header->inode_first + static_cast<u32>(mix(pmemfile::raw(ino)) & (v.header->inode_count - 1))};
+  return LockKey{v.header->inode_first + spread(pmemfile::raw(ino), v.header->inode_count)};
 }
 inline LockKey leaf_key(const Segment& v, BlockNo leaf) {
-  return LockKey{v.header->leaf_first + static_cast<u32>(mix(pmemfile::raw(leaf)) & (v.header->leaf_count - 1))};
+  return LockKey{v.header->leaf_first + spread(pmemfile::raw(leaf), v.header->leaf_count)};
 }
 inline LockKey orphan_key(const Segment& v, u32 list) {
   return LockKey{v.header->orphan_first + list % v.header->orphan_count};
@@ -147,7 +153,7 @@ inline LockKey bitmap_key(const Segment& v, u64 line) {
 }
 // Guards the open-inode entry of `ino`: its users, pins and file locks (opens.h).
 inline LockKey open_key(const Segment& v, Ino ino) {
-  return LockKey{v.header->open_first + static_cast<u32>(mix(pmemfile::raw(ino)) & (v.header->open_count - 1))};
+  return LockKey{v.header->open_first + spread(pmemfile::raw(ino), v.header->open_count)};
 }
 
 } // namespace pmemfile::shm
