@@ -93,10 +93,10 @@ bool take_aligned(Tx& tx, u64 start, Extent* extent) {
   });
 }
 
-// The first place where this process looks, apart from where others do.
-u64 first_cursor(const Store& store) {
+// The first place where the users of this slot look, apart from where others do.
+u64 first_cursor(const Store& store, u32 slot) {
   u64 eighth = line_count(store) / 8;
-  return store.segment.self.index_plus_1 % 8 * eighth;
+  return (store.segment.self.index_plus_1 + slot) % 8 * eighth;
 }
 
 Result<MetaBlock> search_meta(Tx& tx, u64 start, bool formatted, Patience patience) {
@@ -143,8 +143,9 @@ Result<void> release(Tx& tx, u64 line, Bits blocks, bool meta) {
 
 Result<Extent> take_data(Tx& tx, u64 want, BlockNo goal, bool aligned) {
   Store& store = tx.store();
-  u64 cursor = load_relaxed(store.data_cursor);
-  if (cursor == 0) cursor = first_cursor(store);
+  Store::Cursors& cursors = store.cursors(tx.slot());
+  u64 cursor = load_relaxed(cursors.data);
+  if (cursor == 0) cursor = first_cursor(store, tx.slot());
   bool has_goal = store.data_block(goal);
   u64 start = has_goal ? line_of_block(goal) : min_of(cursor, line_count(store) - 1);
   Extent extent;
@@ -154,27 +155,28 @@ Result<Extent> take_data(Tx& tx, u64 want, BlockNo goal, bool aligned) {
     if (result.error() == ENOSPC && may_convert(tx)) return tx.retry_after(convert_formatted);
     extent = TRY(result);
   }
-  store_relaxed(store.data_cursor, line_of_block(extent.start));
+  store_relaxed(cursors.data, line_of_block(extent.start));
   return extent;
 }
 
 Result<MetaBlock> take_meta(Tx& tx) {
   Store& store = tx.store();
-  u64 cursor = load_relaxed(store.meta_cursor);
-  u64 start = min_of(cursor == 0 ? first_cursor(store) : cursor, line_count(store) - 1);
+  Store::Cursors& cursors = store.cursors(tx.slot());
+  u64 cursor = load_relaxed(cursors.meta);
+  u64 start = min_of(cursor == 0 ? first_cursor(store, tx.slot()) : cursor, line_count(store) - 1);
   auto result = search_meta(tx, start, true, Patience::kSkipBusy);
   if (result.error() == ENOSPC) result = search_meta(tx, start, false, Patience::kSkipBusy);
   if (result.error() == ENOSPC) result = search_meta(tx, start, true, Patience::kWait);
   if (result.error() == ENOSPC) result = search_meta(tx, start, false, Patience::kWait);
   MetaBlock block = TRY(result);
-  store_relaxed(store.meta_cursor, line_of_block(block.block));
+  store_relaxed(cursors.meta, line_of_block(block.block));
   return block;
 }
 
 Result<void> release_data(Tx& tx, Extent extent) {
   if (extent.count == 0) return {};
   // What was in use a moment ago is mapped and perhaps still cached: the next search begins there.
-  u64& cursor = tx.store().data_cursor;
+  u64& cursor = tx.store().cursors(tx.slot()).data;
   if (line_of_block(extent.start) < load_relaxed(cursor)) store_relaxed(cursor, max_of<u64>(line_of_block(extent.start), 1));
   if (!tx.store().data_blocks(extent.start, extent.count)) return Error(kErrnoCorrupt);
   u64 last_line = line_of_block(extent.start + (extent.count - 1));

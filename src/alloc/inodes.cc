@@ -22,13 +22,14 @@ Ino take_from_block(Tx& tx, BlockNo block) {
   Store& store = tx.store();
   View view = tx.view();
   if (!store.data_block(block) || !holds_inodes(view, block)) return Ino{0};
-  u64 first = load_relaxed(store.inode_next);
+  Store::Cursors& cursors = store.cursors(tx.slot());
+  u64 first = load_relaxed(cursors.inode_index);
   for (u64 i = 0; i < layout::kInodesPerBlock; ++i) {
     unsigned index = static_cast<unsigned>((first + i) % layout::kInodesPerBlock);
     Ino ino = layout::make_ino(block, index);
     if (mode_word(view, ino) != 0 || !tx.try_lock(shm::inode_key(store.segment, ino))) continue;
     if (mode_word(view, ino) != 0 || !holds_inodes(view, block)) continue;
-    store_relaxed(store.inode_next, u64{index + 1});
+    store_relaxed(cursors.inode_index, u64{index + 1});
     return ino;
   }
   return Ino{0};
@@ -38,8 +39,9 @@ Ino take_from_block(Tx& tx, BlockNo block) {
 // in use, so that nobody searches it again, and forgets it. Costs the caller a restart every sixteenth inode.
 Result<void> note_full(Tx& tx) {
   Store& store = tx.store();
-  BlockNo block{load_relaxed(store.inode_cursor)};
-  store_relaxed(store.inode_cursor, u64{0});
+  Store::Cursors& cursors = store.cursors(tx.slot());
+  BlockNo block{load_relaxed(cursors.inode_block)};
+  store_relaxed(cursors.inode_block, u64{0});
   if (!store.data_block(block) || !holds_inodes(tx.view(), block)) return {};
   for (unsigned i = 0; i < layout::kInodesPerBlock; ++i) {
     Ino ino = layout::make_ino(block, i);
@@ -77,7 +79,7 @@ Result<Ino> take_from_new_block(Tx& tx) {
   journal::write_fresh_block(tx, fresh.block, fresh.was_meta, [](unsigned, u64(&)[layout::kLineWords]) {});
   Ino ino = layout::make_ino(fresh.block, 0);
   TRY(tx.lock(shm::inode_key(store.segment, ino)));
-  store_relaxed(store.inode_cursor, raw(fresh.block));
+  store_relaxed(store.cursors(tx.slot()).inode_block, raw(fresh.block));
   return ino;
 }
 
@@ -86,7 +88,7 @@ Result<Ino> take_from_new_block(Tx& tx) {
 bool whole_block_free(Tx& tx, Ino ino) {
   Store& store = tx.store();
   BlockNo block = layout::ino_block(ino);
-  if (raw(block) == load_relaxed(store.inode_cursor) || raw(block) == store.geometry.data_start_block) return false;
+  if (raw(block) == store.geometry.data_start_block) return false;
   // The caller's operation needs some locks, too; one that ran out of them after staging half could not go back.
   constexpr unsigned kLocksForOthers = 4;
   if (tx.locks_left() < layout::kInodesPerBlock - 1 + kLocksForOthers) return false;
@@ -94,6 +96,8 @@ bool whole_block_free(Tx& tx, Ino ino) {
     Ino other = layout::make_ino(block, i);
     if (other != ino && mode_word(tx.view(), other) != 0) return false;
   }
+  for (const Store::Cursors& cursors : store.cursor_sets)
+    if (raw(block) == load_relaxed(cursors.inode_block)) return false;
   for (unsigned i = 0; i < layout::kInodesPerBlock; ++i) {
     Ino other = layout::make_ino(block, i);
     if (other == ino) continue;
@@ -106,7 +110,8 @@ bool whole_block_free(Tx& tx, Ino ino) {
 
 Result<Ino> take_inode(Tx& tx, Ino near) {
   Store& store = tx.store();
-  BlockNo cursor{load_relaxed(store.inode_cursor)};
+  Store::Cursors& cursors = store.cursors(tx.slot());
+  BlockNo cursor{load_relaxed(cursors.inode_block)};
   if (cursor != BlockNo{0}) {
     Ino ino = take_from_block(tx, cursor);
     if (ino != Ino{0}) return ino;
@@ -117,7 +122,7 @@ Result<Ino> take_inode(Tx& tx, Ino near) {
   Ino ino{};
   BlockNo block = find_inode_block(tx, min_of(start, lines - 1), &ino);
   if (block != BlockNo{0}) {
-    store_relaxed(store.inode_cursor, raw(block));
+    store_relaxed(cursors.inode_block, raw(block));
     return ino;
   }
   return take_from_new_block(tx);

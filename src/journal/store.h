@@ -25,9 +25,15 @@ struct Store {
   // descriptions): set by the room that knows all of it; its context is this Store.
   shm::Waiter waiter{};
   u64 record_epoch = 0; // layout::State::record_epoch in force
-  // Where this process allocated last: hints, racy by design.
-  u64 data_cursor = 0, meta_cursor = 0; // bitmap lines
-  u64 inode_cursor = 0, inode_next = 0; // block of inodes, index to begin at
+  // Where the users of a record slot, that is, mostly one thread, allocated last: hints, racy by design. On lines of their own:
+  // all threads read what stands before.
+  struct alignas(64) Cursors {
+    u64 data = 0, meta = 0; // bitmap lines
+    u64 inode_block = 0, inode_index = 0; // block of inodes, index to begin at
+  };
+  static constexpr u32 kCursorSets = 8;
+  Cursors cursor_sets[kCursorSets];
+  Cursors& cursors(u32 slot) { return cursor_sets[slot % kCursorSets]; }
 
   SipKey hash_key() const { return SipKey{geometry.hash_key[0], geometry.hash_key[1]}; }
   // May `block` be the target of a pointer read from the pool?
