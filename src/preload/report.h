@@ -2,6 +2,7 @@
 // Rules: hook-safe; counters are bumped without locks and may lose a count.
 #pragma once
 
+#include "preload/config.h"
 #include "preload/state.h"
 
 namespace pmemfile::preload {
@@ -11,6 +12,8 @@ extern u32 g_served[kCalls];
 extern u32 g_refused[kCalls];
 
 inline void count_served(long nr) {
+  // Only where somebody will read it: a counter is a line that all threads would write.
+  if (PMEMFILE_LIKELY(g_config.report == nullptr)) return;
   u32& count = g_served[nr];
   store_relaxed(count, load_relaxed(count) + 1);
 }
