@@ -1,8 +1,9 @@
 #!/bin/sh
-# Searches slots.pml whole for some sizes, and finds each mistake that can be planted in it.
-#   check.sh MODEL WORK_FOLDER
+# Searches slots.pml and replay.pml whole for some sizes, and finds each mistake that can be planted in them.
+#   check.sh FOLDER_OF_MODELS WORK_FOLDER [long]
 set -eu
-model=$1
+models=$1
+long=${3:-}
 mkdir -p "$2"
 cd "$2"
 
@@ -10,26 +11,35 @@ cd "$2"
 search() {
   expected=$1
   shift
-  spin -a "$@" "$model" > spin.log 2>&1 || { cat spin.log; exit 1; }
-  ${CC:-cc} -O2 -w -DSAFETY -DCOLLAPSE -DMEMLIM=3000 -o pan pan.c
+  spin -a "$@" "$models/$model.pml" > spin.log 2>&1 || { cat spin.log; exit 1; }
+  ${CC:-cc} -O1 -w -DSAFETY -DCOLLAPSE -DMEMLIM=3000 -o pan pan.c
   ./pan -m100000 -n > pan.log 2>&1 || true
   found=$(sed -n 's/.*errors: \([0-9]*\).*/\1/p' pan.log)
   states=$(sed -n 's/ *\([0-9.e+]*\) states, stored.*/\1/p' pan.log)
-  echo "$*: errors ${found:-?}, states ${states:-?}"
+  echo "$model $*: errors ${found:-?}, states ${states:-?}"
   if [ "$found" != "$expected" ] || grep -q "Search not completed" pan.log && [ "$expected" = 0 ]; then
     cat pan.log
     exit 1
   fi
 }
 
+model=slots
 search 0 -DWRITERS=2 -DSLOTS=2 -DDEATHS=2
 search 0 -DWRITERS=3 -DSLOTS=1 -DDEATHS=1
 search 0 -DWRITERS=1 -DSLOTS=1 -DDEATHS=1 -DREADER=0
 search 0 -DWRITERS=1 -DSLOTS=1 -DDEATHS=1 -DREADER=1
-search 0 -DWRITERS=2 -DSLOTS=1 -DDEATHS=1 -DREADER=0
+[ -z "$long" ] || search 0 -DWRITERS=2 -DSLOTS=1 -DDEATHS=1 -DREADER=0
 
 search 1 -DWRITERS=3 -DSLOTS=2 -DDEATHS=1 -DEARLY_RELEASE
 search 1 -DWRITERS=2 -DSLOTS=2 -DDEATHS=2 -DNO_VOID
 search 1 -DWRITERS=2 -DSLOTS=2 -DDEATHS=2 -DNO_TAKEOVER
 search 1 -DWRITERS=2 -DSLOTS=1 -DDEATHS=0 -DREADER=0 -DPHASE_LAST
 search 1 -DWRITERS=2 -DSLOTS=1 -DDEATHS=0 -DREADER=0 -DSEQUENCE_LATE
+
+model=replay
+search 0 -DOPS=2 -DCRASHES=1
+search 0 -DOPS=1 -DCRASHES=2
+[ -z "$long" ] || search 0 -DOPS=3 -DCRASHES=1
+search 1 -DOPS=3 -DCRASHES=1 -DONE_AREA
+search 1 -DOPS=3 -DCRASHES=1 -DNO_REFLUSH
+search 1 -DOPS=1 -DCRASHES=2 -DEARLY_EPOCH
