@@ -55,10 +55,25 @@ Result<u32> pin(Call& call, vfs::Description description) {
   return Error(ENOMEM);
 }
 
+// A run of blocks at its address. On devdax and hugetlbfs, whose mappings consist of huge pages, a private one is a copy.
+Result<void> place_run(Call& call, const Request& request, const data::Run& run, u64 address, u64 bytes) {
+  const pmem::Medium& medium = call.task.pool->store().medium;
+  PoolOff from = journal::block_offset(run.block);
+  int flags = MAP_FIXED | (request.shared() ? MAP_SHARED : MAP_PRIVATE) | (request.flags & MAP_POPULATE);
+  auto mapped = map_raw(address, bytes, request.protection, flags, call.task.pool->pool_fd(), raw(from));
+  if (mapped.ok()) return {};
+  if (mapped.error() != EINVAL || medium.page_bytes == kPage) return Error(mapped.error());
+  if (request.shared()) return Error(ENODEV);
+  TRY(map_raw(address, bytes, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  if (pmem::copy_out(medium, reinterpret_cast<void*>(address), from, bytes) != 0) return Error(EIO);
+  long set = raw_syscall(SYS_mprotect, static_cast<long>(address), static_cast<long>(bytes), request.protection);
+  if (is_syscall_error(set)) return Error(static_cast<int>(-set));
+  return {};
+}
+
 // Puts the blocks of the file at their addresses, [at, at + bytes).
 Result<void> place_blocks(Call& call, const Request& request, Ino ino, u64 at, u64 bytes) {
   journal::Store& store = call.task.pool->store();
-  int flags = MAP_FIXED | (request.shared() ? MAP_SHARED : MAP_PRIVATE) | (request.flags & MAP_POPULATE);
   u64 first = request.offset / layout::kBlockBytes, count = bytes / layout::kBlockBytes;
   data::Run runs[16];
   for (u64 done = 0; done < count;) {
@@ -71,8 +86,7 @@ Result<void> place_blocks(Call& call, const Request& request, Ino ino, u64 at, u
       if (raw(runs[i].block) == 0 || runs[i].unwritten) // only where nothing can be allocated: a pool that is only read
         TRY(map_raw(address, length * layout::kBlockBytes, request.protection, MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
       else
-        TRY(map_raw(address, length * layout::kBlockBytes, request.protection, flags, call.task.pool->pool_fd(),
-                    raw(runs[i].block) * layout::kBlockBytes));
+        TRY(place_run(call, request, runs[i], address, length * layout::kBlockBytes));
       done += length;
     }
   }

@@ -1,5 +1,6 @@
 #include "pmem/map.h"
 
+#include <cpuid.h>
 #include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -21,21 +22,45 @@ constexpr u64 kRoomBehind = 96 * 1024 * 1024;
 
 bool is_error(long result) { return is_syscall_error(result); }
 
-// A device-DAX node has no size of its own; sysfs knows it.
-Result<u64> device_dax_bytes(const struct stat& status) {
-  FixedText<96> path;
-  path << "/sys/dev/char/" << static_cast<u64>(status.st_rdev >> 8 & 0xfff) << ":"
-       << static_cast<u64>((status.st_rdev & 0xff) | (status.st_rdev >> 12 & ~u64{0xff})) << "/size";
+u64 major_of(u64 device) { return device >> 8 & 0xfff; }
+u64 minor_of(u64 device) { return (device & 0xff) | (device >> 12 & ~u64{0xff}); }
+
+// What sysfs says of a device, `kind` being "char" or "block": the bytes read, 0 if there is no such file.
+long read_sysfs(const char* kind, u64 device, const char* name, char* text, long size) {
+  FixedText<128> path;
+  path << "/sys/dev/" << kind << "/" << major_of(device) << ":" << minor_of(device) << "/" << name;
   long fd = raw_syscall(SYS_open, as_arg(path.c_str()), 0 /* O_RDONLY */);
-  if (is_error(fd)) return Error(static_cast<int>(-fd));
-  char digits[24];
-  long count = raw_syscall(SYS_read, fd, as_arg(digits), sizeof digits);
+  if (is_error(fd)) return 0;
+  long count = raw_syscall(SYS_read, fd, as_arg(text), size);
   raw_syscall(SYS_close, fd);
-  u64 bytes = 0;
+  return is_error(count) ? 0 : count;
+}
+
+u64 number_in_sysfs(u64 device, const char* name) {
+  char digits[24];
+  long count = read_sysfs("char", device, name, digits, sizeof digits);
+  u64 number = 0;
   for (long i = 0; i < count && digits[i] >= '0' && digits[i] <= '9'; ++i)
-    bytes = bytes * 10 + static_cast<u64>(digits[i] - '0');
+    number = number * 10 + static_cast<u64>(digits[i] - '0');
+  return number;
+}
+
+// A device-DAX node has no size of its own.
+Result<u64> device_dax_bytes(const struct stat& status) {
+  u64 bytes = number_in_sysfs(status.st_rdev, "size");
   if (bytes == 0) return Error(ENODEV);
   return bytes;
+}
+
+u64 mapping_page_bytes(int fd, const struct stat& status) {
+  constexpr u64 kUsual = 4096, kHuge = 2 << 20;
+  if (S_ISCHR(status.st_mode)) {
+    u64 align = number_in_sysfs(status.st_rdev, "align");
+    return align != 0 ? align : kHuge;
+  }
+  struct statfs fs{};
+  bool huge = raw_syscall(SYS_fstatfs, fd, as_arg(&fs)) == 0 && static_cast<u32>(fs.f_type) == HUGETLBFS_MAGIC;
+  return huge ? static_cast<u64>(fs.f_bsize) : kUsual;
 }
 
 Persistence level_without_sync(int fd, bool is_device) {
@@ -45,6 +70,36 @@ Persistence level_without_sync(int fd, bool is_device) {
   if (fs.f_type == TMPFS_MAGIC || static_cast<u32>(fs.f_type) == HUGETLBFS_MAGIC || fs.f_type == RAMFS_MAGIC)
     return Persistence::kVolatile;
   return Persistence::kPageCache;
+}
+
+// Does the platform write its caches back by itself when the power fails? The region of the namespace knows; a device made of
+// several (dm, md) has none, and is flushed.
+bool flushes_itself(const struct stat& status) {
+  constexpr char kWord[] = "cpu_cache";
+  bool is_device = S_ISCHR(status.st_mode);
+  const char* const of_device[] = {"../../persistence_domain", "../persistence_domain", "device/../persistence_domain"};
+  const char* const of_file[] = {"device/../persistence_domain", "../device/../persistence_domain"}; // whole, partition
+  char text[32] = {};
+  auto try_all = [&](const char* kind, u64 device, const char* const* names, unsigned count) {
+    for (unsigned i = 0; i < count; ++i)
+      if (long bytes = read_sysfs(kind, device, names[i], text, sizeof text); bytes > 0)
+        return bytes >= static_cast<long>(sizeof kWord - 1) && __builtin_memcmp(text, kWord, sizeof kWord - 1) == 0;
+    return false;
+  };
+  return is_device ? try_all("char", status.st_rdev, of_device, 3) : try_all("block", status.st_dev, of_file, 2);
+}
+
+WriteBack best_write_back() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return WriteBack::kClflush;
+  if ((ebx & bit_CLWB) != 0) return WriteBack::kClwb;
+  return (ebx & bit_CLFLUSHOPT) != 0 ? WriteBack::kClflushopt : WriteBack::kClflush;
+}
+
+struct stat stat_of(int fd) {
+  struct stat status{};
+  raw_syscall(SYS_fstat, fd, as_arg(&status));
+  return status;
 }
 
 } // namespace
@@ -58,41 +113,70 @@ Result<u64> file_bytes(int fd) {
   return Error(S_ISDIR(status.st_mode) ? EISDIR : EINVAL);
 }
 
+Result<u64> read_bytes(int fd, u64 offset, void* to, u64 size) {
+  if (!S_ISCHR(stat_of(fd).st_mode)) {
+    long count = raw_syscall(SYS_pread64, fd, as_arg(to), static_cast<long>(size), static_cast<long>(offset));
+    if (is_error(count)) return Error(static_cast<int>(-count));
+    return static_cast<u64>(count);
+  }
+  Mapped mapped = TRY(map(fd, 0, false));
+  u64 left = size;
+  if (offset <= mapped.medium.bytes && size <= mapped.medium.bytes - offset)
+    left = copy_out(mapped.medium, to, PoolOff{offset}, size);
+  unmap(mapped.medium);
+  return size - left;
+}
+
 Result<Mapped> map(int fd, u64 bytes, bool writable) {
   Mapped mapped;
   mapped.file_bytes = TRY(file_bytes(fd));
   if (bytes == 0) bytes = mapped.file_bytes;
   if (bytes == 0 || bytes > mapped.file_bytes) return Error(EINVAL);
-  struct stat status{};
-  raw_syscall(SYS_fstat, fd, as_arg(&status));
+  struct stat status = stat_of(fd);
   bool is_device = S_ISCHR(status.st_mode);
   int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
   Medium& medium = mapped.medium;
+  medium.page_bytes = mapping_page_bytes(fd, status);
+  medium.mapped_bytes = align_up(bytes, medium.page_bytes);
   // MAP_SYNC is granted only by file systems on which flushing suffices; others answer EOPNOTSUPP.
   long address = -EOPNOTSUPP;
   Persistence without_sync = level_without_sync(fd, is_device);
-  u64 hint = below_library(bytes, kRoomBehind);
+  // A device of larger pages takes no place that is not a multiple of them.
+  u64 hint = medium.page_bytes <= kHugePageBytes ? below_library(medium.mapped_bytes, kRoomBehind) : 0;
   if (writable && without_sync == Persistence::kPageCache)
-    address = map_aligned(fd, bytes, protection, MAP_SHARED_VALIDATE | MAP_SYNC, hint);
+    address = map_aligned(fd, medium.mapped_bytes, protection, MAP_SHARED_VALIDATE | MAP_SYNC, hint);
   if (!is_error(address)) {
     medium.level = Persistence::kPowerFailSafe;
   } else {
-    address = map_aligned(fd, bytes, protection, MAP_SHARED, hint);
+    address = map_aligned(fd, medium.mapped_bytes, protection, MAP_SHARED, hint);
     if (is_error(address)) return Error(static_cast<int>(-address));
     medium.level = without_sync;
   }
   medium.base = reinterpret_cast<u8*>(address);
   medium.bytes = bytes;
   medium.writable = writable;
+  if (medium.level == Persistence::kPowerFailSafe && flushes_itself(status)) medium.level = Persistence::kPowerFailSafeEadr;
   medium.flushes = medium.level == Persistence::kPowerFailSafe;
+  medium.write_back = best_write_back();
   // A pool may be larger than all memory: keep it out of core dumps.
-  raw_syscall(SYS_madvise, address, static_cast<long>(bytes), MADV_DONTDUMP);
+  raw_syscall(SYS_madvise, address, static_cast<long>(medium.mapped_bytes), MADV_DONTDUMP);
   return mapped;
 }
 
 void unmap(Medium& medium) {
-  if (medium.base != nullptr) raw_syscall(SYS_munmap, as_arg(medium.base), static_cast<long>(medium.bytes));
+  if (medium.base != nullptr) raw_syscall(SYS_munmap, as_arg(medium.base), static_cast<long>(medium.mapped_bytes));
   medium.base = nullptr;
+}
+
+void block_access(const Medium& medium) {
+  raw_syscall(SYS_mprotect, as_arg(medium.base), static_cast<long>(medium.mapped_bytes), PROT_NONE);
+}
+
+Result<void> replace_by_zeros(const Medium& medium) {
+  long result = raw_syscall(SYS_mmap, as_arg(medium.base), static_cast<long>(medium.mapped_bytes), PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+  if (is_error(result)) return Error(static_cast<int>(-result));
+  return {};
 }
 
 Result<void> sync(const Medium& medium, PoolOff from, u64 size) {

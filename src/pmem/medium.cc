@@ -29,10 +29,14 @@ constexpr u64 kStreamFromVolatile = 256 * 1024;
 // Where lines have to be flushed anyway, streaming wins much earlier.
 constexpr u64 kStreamFromFlushed = 512;
 
-inline void write_back(const u8* line) {
-  // clwb, encoded so that the assembler needs no option; it is clflushopt's successor and in every processor that
-  // supports persistent memory.
-  __asm__ volatile(".byte 0x66; xsaveopt %0" : "+m"(*const_cast<u8*>(line)));
+// clwb and clflushopt are encoded so that the assembler needs no option. Processors of the first NVDIMMs lack clwb, or both.
+inline void write_back(WriteBack how, const u8* line) {
+  u8& target = *const_cast<u8*>(line);
+  switch (how) {
+    case WriteBack::kClwb: __asm__ volatile(".byte 0x66; xsaveopt %0" : "+m"(target)); break;
+    case WriteBack::kClflushopt: __asm__ volatile(".byte 0x66; clflush %0" : "+m"(target)); break;
+    case WriteBack::kClflush: __asm__ volatile("clflush %0" : "+m"(target)); break;
+  }
 }
 
 bool streams(const Medium& medium, u64 size) {
@@ -86,7 +90,7 @@ void flush_slow(const Medium& medium, PoolOff offset, u64 size) {
   if (!medium.flushes || size == 0) return;
   const u8* end = medium.at(offset) + size;
   for (const u8* line = medium.at(PoolOff{align_down(raw(offset), kCacheLine)}); line < end; line += kCacheLine)
-    write_back(line);
+    write_back(medium.write_back, line);
 }
 
 void fence(const Medium& medium) {

@@ -28,12 +28,18 @@ struct Recorder {
   void* self;
 };
 
+// How a line is written back; what the processor has.
+enum class WriteBack : u8 { kClwb, kClflushopt, kClflush };
+
 struct Medium {
   u8* base = nullptr;
   u64 bytes = 0;
+  u64 mapped_bytes = 0; // multiple of page_bytes
+  u64 page_bytes = 4096; // offsets and lengths of mappings of the file are multiples: 2 MiB or more on devdax and hugetlbfs
   Persistence level = Persistence::kVolatile;
   bool writable = false;
   bool flushes = false; // lines have to be flushed one by one
+  WriteBack write_back = WriteBack::kClwb;
   const Recorder* recorder = nullptr;
 
   u8* at(PoolOff offset) const { return base + raw(offset); }

@@ -4,7 +4,9 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
+#include <cstring>
 
 #include "fmt/format.h"
 #include "fsck/check.h"
@@ -66,9 +68,18 @@ std::string undo_path(const Arguments& arguments) {
     if (std::string path = fmt::format("{}.undo.{}", base, i); access(path.c_str(), F_OK) != 0) return path;
 }
 
+void* private_copy(PoolFile& pool) {
+  constexpr int kProtection = PROT_READ | PROT_WRITE, kFlags = MAP_PRIVATE | MAP_NORESERVE;
+  if (pool.medium().page_bytes == 4096) return mmap(nullptr, pool.file_bytes(), kProtection, kFlags, pool.fd(), 0);
+  // A device-DAX node has no private mappings, and huge pages may be short.
+  void* memory = mmap(nullptr, pool.file_bytes(), kProtection, kFlags | MAP_ANONYMOUS, -1, 0);
+  if (memory != MAP_FAILED) std::memcpy(memory, pool.bytes(), pool.file_bytes());
+  return memory;
+}
+
 // Repairs on a private copy, saves what was there, then stores the changes. The inodes without names are left in `lost`.
 int mend(const Arguments& arguments, PoolFile& pool, std::vector<u64>& lost) {
-  void* memory = mmap(nullptr, pool.file_bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, pool.fd(), 0);
+  void* memory = private_copy(pool);
   if (memory == MAP_FAILED) return fail(kExitOperational, fmt::format("cannot map {}: {}", arguments.path, error_text(errno)));
   std::span image(static_cast<std::byte*>(memory), pool.file_bytes());
   fsck::Report report;
@@ -134,8 +145,11 @@ int run(const Arguments& arguments) {
     report = check(arguments, pool);
   }
   print(arguments, report);
-  if (report.clean()) return 0;
   bool wanted = arguments.preen || arguments.automatic || arguments.yes;
+  // A pool that is whole keeps its mark until somebody who may write looked at it: then it may be used again.
+  bool marked = std::any_of(report.findings.begin(), report.findings.end(),
+                            [](const fsck::Finding& finding) { return finding.code == fsck::Code::F0106; });
+  if (report.clean() && !(wanted && marked)) return 0;
   if (!wanted || report.fatal) return kExitErrorsLeft;
   return repair(arguments);
 }

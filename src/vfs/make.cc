@@ -21,8 +21,8 @@ constexpr u64 kSignatureBytes = 2 * layout::kBlockBytes;
 bool looks_used(int fd) {
   u64 words[64];
   for (u64 at = 0; at < kSignatureBytes; at += sizeof words) {
-    long count = raw_syscall(SYS_pread64, fd, as_arg(words), sizeof words, static_cast<long>(at));
-    for (long i = 0; i < count / 8; ++i)
+    auto count = pmem::read_bytes(fd, at, words, sizeof words);
+    for (u64 i = 0; count.ok() && i < count.value() / 8; ++i)
       if (words[i] != 0) return true;
   }
   return false;
@@ -152,6 +152,26 @@ Result<u64> choose_size(const File& file, const char* path, u64 wanted, AttachFa
   return bytes;
 }
 
+// A file system on persistent memory gives fallocated blocks to the file in its journal when they are first stored into,
+// page by page; written ones are the file's already.
+Result<void> write_zeros(int fd, u64 bytes) {
+  static const u8 kZeros[64 * 1024] = {};
+  for (u64 at = 0; at < bytes;) {
+    u64 size = min_of<u64>(sizeof kZeros, bytes - at);
+    long count = raw_syscall(SYS_pwrite64, fd, as_arg(kZeros), static_cast<long>(size), static_cast<long>(at));
+    if (count == -EINTR) continue;
+    if (is_syscall_error(count)) return Error(static_cast<int>(-count));
+    at += static_cast<u64>(count);
+  }
+  long synced = raw_syscall(SYS_fsync, fd);
+  if (is_syscall_error(synced)) return Error(static_cast<int>(-synced));
+  return {};
+}
+
+bool on_dax_file_system(const File& file, const pmem::Medium& medium) {
+  return file.regular && (medium.level == pmem::Persistence::kPowerFailSafe || medium.level == pmem::Persistence::kPowerFailSafeEadr);
+}
+
 void fill(const pmem::Medium& medium, const Geometry& g, bool is_zero, const Pool::MakeOptions& options) {
   // The superblocks go last. Regions that must be zero are zeroed unless the file is known to be new.
   if (!is_zero) pmem::zero(medium, PoolOff{0}, (g.data_start_block + 1) * layout::kBlockBytes);
@@ -185,6 +205,11 @@ Result<Geometry> Pool::make(const char* path, const MakeOptions& options, Attach
   if (!mapped.ok()) return fail(failure, mapped.error(), path, "cannot be mapped");
   pmem::Medium medium = mapped.value().medium;
   Geometry geometry = TRY(plan(bytes, options));
+  if (on_dax_file_system(file, medium) && !options.sparse) {
+    auto written = write_zeros(file.fd, bytes);
+    if (!written.ok()) return fail(failure, written.error(), path, "cannot be written");
+    is_zero = true;
+  }
   fill(medium, geometry, is_zero, options);
   auto synced = pmem::sync(medium, PoolOff{0}, (geometry.data_start_block + 1) * layout::kBlockBytes);
   pmem::unmap(medium);

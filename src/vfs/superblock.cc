@@ -1,6 +1,6 @@
 #include "vfs/superblock.h"
 
-#include "base/syscall.h"
+#include "pmem/map.h"
 
 namespace pmemfile::vfs {
 
@@ -8,9 +8,9 @@ layout::GeometryFault read_geometry(int fd, u64 file_bytes, layout::Geometry* ge
   auto fault = layout::GeometryFault::kMagic;
   for (u64 copy = 0; copy < layout::kSuperblockCopies; ++copy) {
     layout::Geometry found{};
-    long count = raw_syscall(SYS_pread64, fd, as_arg(&found), sizeof found, static_cast<long>(copy * layout::kBlockBytes));
+    auto count = pmem::read_bytes(fd, copy * layout::kBlockBytes, &found, sizeof found);
     auto verdict = layout::GeometryFault::kMagic;
-    if (count == static_cast<long>(sizeof found)) verdict = layout::check_geometry(found, file_bytes);
+    if (count.ok() && count.value() == sizeof found) verdict = layout::check_geometry(found, file_bytes);
     if (verdict == layout::GeometryFault::kNone) {
       *geometry = found;
       return verdict;
