@@ -210,7 +210,8 @@ long close_file(Call& call, u32 fd, u64 word) {
   if (is_multi_threaded() && leave_to_user(call, fd, mount_of(word))) return 0;
   Result<void> closed = vfs::close_handle(call.pool(mount_of(word)), fd);
   give_back_number(process, fd);
-  return to_long(closed);
+  // The number is free whatever became of the pool.
+  return call.pool(mount_of(word)).is_cut_off() ? 0 : to_long(closed);
 }
 
 } // namespace pmemfile::preload

@@ -8,6 +8,7 @@
 #include "preload/config.h"
 #include "preload/credentials.h"
 #include "preload/descriptors.h"
+#include "preload/failed.h"
 #include "preload/handlers.h"
 #include "preload/inflight.h"
 #include "preload/maps.h"
@@ -120,6 +121,7 @@ intercept::Verdict serve(intercept::Frame& frame, Process& process) {
     if (PMEMFILE_UNLIKELY(published)) withdraw_numbers(call);
     compiler_fence();
     t_thread.in_call = outer;
+    if (PMEMFILE_UNLIKELY(load_relaxed(g_failed_mounts) != 0)) result = answer_of_failed_pool(call, result);
     if (PMEMFILE_UNLIKELY(outer == 0 && block->pending_count != 0)) {
       if (raise_pending(*block, call.nr, result)) continue;
     }
@@ -182,6 +184,7 @@ vfs::Task make_task(Call& call, u32 mount) {
   if (PMEMFILE_UNLIKELY(!call.process.credentials_known)) read_credentials(call.process);
   vfs::Task task;
   task.pool = &call.pool(mount);
+  call.block.task_mounts |= 1u << mount;
   task.credentials = &call.process.credentials;
   task.umask = call.process.umask;
   task.file_size_limit = load_relaxed(call.process.file_size_limit);

@@ -114,7 +114,8 @@ Result<u32> new_handle() {
 
 // ---- Giving pages their blocks ----------------------------------------------------------------------------------
 
-// Executable pages from a pool on a file system mounted noexec: a private copy.
+// A private copy, where the pool file cannot be mapped: executable pages from a file system mounted noexec, private ones from a
+// medium of huge pages.
 Result<void> copy_pages(journal::Store& store, const Mapping& mapping, u64 address, u64 bytes) {
   long made = raw_syscall(SYS_mmap, static_cast<long>(address), static_cast<long>(bytes), PROT_READ | PROT_WRITE,
                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
@@ -138,7 +139,10 @@ Result<void> map_run(vfs::Pool& pool, const Mapping& mapping, const data::Run& r
   long mapped = raw_syscall(SYS_mmap, static_cast<long>(address), static_cast<long>(bytes), mapping.prot,
                             (mapping.shared ? MAP_SHARED : MAP_PRIVATE) | MAP_FIXED, pool.pool_fd(),
                             static_cast<long>(raw(run.block) * kPage));
-  if (mapped == -EPERM && (mapping.prot & PROT_EXEC) != 0) return copy_pages(pool.store(), mapping, address, bytes);
+  // Pieces of devdax and hugetlbfs are huge pages: a block alone cannot be mapped.
+  bool huge_pages = mapped == -EINVAL && pool.store().medium.page_bytes > kPage;
+  if (huge_pages && mapping.shared) return Error(ENODEV);
+  if (huge_pages || (mapped == -EPERM && (mapping.prot & PROT_EXEC) != 0)) return copy_pages(pool.store(), mapping, address, bytes);
   if (is_syscall_error(mapped)) return Error(static_cast<int>(-mapped));
   return {};
 }
@@ -216,6 +220,19 @@ long map_file(Call& call, u64 word, u64 hint, u64 bytes, int prot, int flags, u6
 
 void reset_map_lock() { store_release(g_lock, 0u); }
 
+void close_shared_mappings(u32 mount) {
+  // The interrupted thread itself may have the lock: then nobody else changes the table for long.
+  bool locked = false;
+  for (unsigned tries = 0; tries < 100 && !locked; ++tries) {
+    locked = exchange(g_lock, 1u) == 0;
+    if (!locked) raw_syscall(SYS_sched_yield);
+  }
+  for (u32 i = 0; i < g_mapping_count; ++i)
+    if (g_mappings[i].mount == mount && g_mappings[i].shared && g_mappings[i].may_write)
+      raw_syscall(SYS_mprotect, static_cast<long>(g_mappings[i].start), static_cast<long>(g_mappings[i].bytes), PROT_NONE);
+  if (locked) store_release(g_lock, 0u);
+}
+
 Fill fill_mapping(u64 address) {
   if (load_relaxed(g_mapping_count) == 0) return Fill::kNotOurs;
   MapLock locked;
@@ -223,6 +240,7 @@ Fill fill_mapping(u64 address) {
   if (index == g_mapping_count || g_mappings[index].start > address) return Fill::kNotOurs;
   const Mapping& mapping = g_mappings[index];
   vfs::Pool& pool = *current_process().pools[mapping.mount];
+  if (pool.is_cut_off()) return Fill::kFailed;
   Result<inode::Attr> attr = inode::read(pool.store(), Ino{mapping.ino});
   if (!attr.ok()) return Fill::kFailed;
   u64 page = align_down(address, kPage);

@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <ucontext.h>
 
+#include "preload/failed.h"
 #include "preload/handlers.h"
 #include "preload/maps.h"
 
@@ -183,6 +184,7 @@ extern "C" void pmemfile_preload_fault(int signal, siginfo_t* info, void* opaque
       set_instruction(context, reinterpret_cast<void*>(fixup));
       return;
     }
+    if (survive_pool_fault(signal, reinterpret_cast<u64>(info->si_addr))) return;
     // A fault that filling does not cure is the program's. Once is not enough: another thread may have filled it.
     u64 address = reinterpret_cast<u64>(info->si_addr);
     t_thread.fault_repeats = address == t_thread.fault_address ? t_thread.fault_repeats + 1 : 0;

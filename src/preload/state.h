@@ -131,6 +131,7 @@ struct alignas(4096) ThreadBlock {
   u8 scratch[16384];
   ThreadBlock* next; // inflight.h
   u32 in_use[4];     // numbers that the call under way may use, plus 1
+  u32 task_mounts;   // bits of mounts that calls of this thread were about (failed.h)
   u64 deferred;      // mount << 32 | number + 1 that this thread has to close
   u32 pending_count; // signals that came during the call under way: waits end with EINTR
   u64 saved_mask;

@@ -220,6 +220,13 @@ Result<SegmentIdentity> identity_of(const Segment& v) {
   return SegmentIdentity{st.st_dev, st.st_ino, v.header->segment_id};
 }
 
+Result<void> make_private(const Segment& v) {
+  long result = raw_syscall(SYS_mmap, as_arg(v.base), static_cast<long>(v.bytes), PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED, v.fd, 0);
+  if (is_syscall_error(result)) return error_of(result);
+  return {};
+}
+
 void unmap_segment(Segment& v) {
   if (v.base != nullptr) raw_syscall(SYS_munmap, as_arg(v.base), static_cast<long>(v.bytes));
   if (v.fd >= 0) close_fd(v.fd);

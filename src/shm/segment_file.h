@@ -55,6 +55,8 @@ void put_names_dir(Text& path, const char* shm_dir, const Segment& v);
 
 Result<SegmentIdentity> identity_of(const Segment& v);
 
+// This process's mapping becomes a private copy: nothing that it stores reaches the others any more.
+Result<void> make_private(const Segment& v);
 // Unmaps and closes; V lives on.
 void unmap_segment(Segment& v);
 // Removes the name, if it still names this V: only under the pool's exclusive kernel lock.

@@ -139,6 +139,18 @@ void remember_path(Attach& a) {
   if (!whole) a.identity.path[0] = '\0';
 }
 
+const char* why_no_segment(int error) {
+  switch (error) {
+    case EPERM: return "something foreign has the name of its shared segment, pmemfile-DEVICE-INODE in /dev/shm (or PMEMFILE_SHM_DIR): "
+                       "a symlink, a directory, or a file of somebody else; remove it";
+    case ENOSPC: return "there is no room for its shared segment in /dev/shm (or PMEMFILE_SHM_DIR)";
+    case EACCES: return "its shared segment may not be made in /dev/shm (or PMEMFILE_SHM_DIR): no permission there";
+    case ENOENT:
+    case ENOTDIR: return "there is no directory for its shared segment: /dev/shm is missing, or PMEMFILE_SHM_DIR is wrong";
+    default: return "its shared segment cannot be made in /dev/shm (or PMEMFILE_SHM_DIR)";
+  }
+}
+
 // Replays, makes a new V and writes into the superblock that it is the one in force.
 Result<void> start_epoch(Attach& a, const shm::SegmentHeader& plan) {
   Store& store = a.pool->store();
@@ -147,9 +159,7 @@ Result<void> start_epoch(Attach& a, const shm::SegmentHeader& plan) {
   if (!journal::replay_all(store).ok()) return a.fail(kErrnoCorrupt, "its records are damaged; run fsck.pmemfile");
   remember_path(a);
   auto made = shm::create_segment(a.options.shm_dir, a.identity, plan, a.state.record_epoch + 1);
-  if (!made.ok())
-    return a.fail(made.error(), "its shared segment cannot be made in /dev/shm (or PMEMFILE_SHM_DIR): no room, no "
-                                "permission, or something foreign has its name");
+  if (!made.ok()) return a.fail(made.error(), why_no_segment(made.error()));
   store.segment = made.value();
   // Nobody else may use it before the pool is at rest (join): should this process die first, the next one begins again.
   store_release(store.segment.header->ready, 0u);
@@ -167,6 +177,18 @@ Result<void> start_epoch(Attach& a, const shm::SegmentHeader& plan) {
   return {};
 }
 
+constexpr char kNoWriterYet[] =
+    "it has no shared segment yet, and who may only read it cannot make one: first a process that may write it has to use it "
+    "(once after each start of the machine)";
+
+// Does nobody else hold the pool's lock?
+bool alone(const Attach& a) {
+  struct flock lock{};
+  lock.l_type = F_WRLCK;
+  lock.l_len = 1;
+  return raw_syscall(SYS_fcntl, a.fd, F_OFD_GETLK, as_arg(&lock)) == 0 && lock.l_type == F_UNLCK;
+}
+
 // kRetryAttach: the V in force is not there although somebody has the pool's lock: perhaps only others like us, who came
 // while one that was making it died.
 constexpr int kRetryAttach = 1020;
@@ -179,6 +201,8 @@ Result<void> find_segment(Attach& a, bool* fresh) {
   a.state = state.value();
   auto opened = shm::open_segment(a.options.shm_dir, a.identity, named_segment(a.state), plan, !a.read_only);
   if (!a.first) {
+    if (opened.error() == EPROTONOSUPPORT) return a.fail(EPROTONOSUPPORT, "the pool is in use by processes with another version of pmemfile");
+    if (!opened.ok() && a.read_only && alone(a)) return a.fail(ENODATA, kNoWriterYet);
     if (!opened.ok()) return Error(kRetryAttach);
     store.segment = opened.value();
     return {};
@@ -188,7 +212,7 @@ Result<void> find_segment(Attach& a, bool* fresh) {
     return {};
   }
   if (torn_by_crash(a))
-    return a.fail(kErrnoCorrupt, "the operating system crashed while this pool, a file in the page cache, was in use; run fsck.pmemfile");
+    return a.fail(kErrnoCorrupt, "the operating system crashed while this pool, a file in the page cache, was in use; run fsck.pmemfile -p");
   if (opened.ok()) shm::unmap_segment(opened.value());
   *fresh = true;
   return start_epoch(a, plan);

@@ -79,6 +79,16 @@ class Pool {
   // After adopt: walks all handles (descriptor numbers and private ones) of this process.
   void for_each_handle(void (*visit)(void* context, u32 handle, Description description), void* context);
 
+  // ---- When the medium fails (SIGBUS) ----
+  // Is this address in our mapping of the pool or of V?
+  bool maps(u64 address) const;
+  // As if this process had died for the pool: what its threads store goes to private memory, the others repair what they left. It
+  // detaches as usual. False: there is no memory for it. Async-signal-safe; once.
+  bool cut_off();
+  bool is_cut_off() const { return load_relaxed(cut_off_) != 0; }
+  // A page that V has lost, in the private copy: zeros. False: not of V.
+  bool mend_segment_page(u64 address);
+
   // Descriptor numbers of ours that the program must not touch.
   int pool_fd() const { return pool_fd_; }
   int segment_fd() const { return segment_fd_; }
@@ -98,8 +108,10 @@ class Pool {
 
  private:
   friend struct PoolInternals;
+  void give_up_token();
   journal::Store store_;
   u64 device_ = 0;
+  u32 cut_off_ = 0;
   int pool_fd_ = -1, segment_fd_ = -1, token_fd_ = -1;
   // Tokens of children that are being made: a child that another thread makes at the same time has copies of them, and would
   // keep its dead sibling alive in the eyes of the others. In one line of memory, so that a child sees them as of one moment.

@@ -285,6 +285,7 @@ void Pool::child_view_runs(Pool* view, bool own_descriptors) {
 void Pool::drop_child_view(Pool* view) { raw_syscall(SYS_munmap, as_arg(view), sizeof(Pool)); }
 
 Result<void> Pool::prepare_exec(char (&text)[128]) {
+  if (is_cut_off()) return Error(EIO);
   bool reader = private_tables_.base != nullptr;
   if (reader) token_fd_ = move_high(TRY(PoolInternals::save_private_tables(*this)));
   Text out(text, sizeof text);
