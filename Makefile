@@ -51,6 +51,12 @@ lint: ## layering, exports, needed libraries, banned calls, links
 explore: build ## the long exploration of crash states (docs/crash-testing.md)
 	cmake --build $(BUILD) --target crash_long
 
+dax: build ## a guest with an emulated NVDIMM: fsdax, devdax, power cuts (installs packages)
+	tests/dax/run.sh $(BUILD)
+
+soak: build ## real programs and kills on one pool for an hour (MINUTES=60)
+	python3 tests/soak/soak.py --build $(BUILD) --minutes $(or $(MINUTES),60)
+
 install-check: build ## installs, moves, and uses what is installed
 	$(CTEST) --test-dir $(BUILD) -L install
 
@@ -60,4 +66,4 @@ chroot: ## ./quickstart and ./test in a bare Debian 12 (as root)
 format: ## clang-format over the sources
 	git ls-files '*.cc' '*.h' | xargs clang-format -i
 
-.PHONY: help build debug test test-quick nightly asan ubsan tsan apps bench bench-check bench-record lint explore install-check chroot format
+.PHONY: help build debug test test-quick nightly asan ubsan tsan apps bench bench-check bench-record lint explore install-check dax soak chroot format

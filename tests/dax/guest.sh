@@ -15,7 +15,7 @@ want() {
   shift
   if output=$("$@" 2>&1); then ok "$what"; else bad "$what: exit $?: $(tail -n 5 <<< "$output" | tr '\n' '|')"; fi
 }
-in_pool() { timeout 300 pmemfile run -p "$pool" -m "$mnt" -- "$@"; }
+in_pool() { timeout 1200 pmemfile run -p "$pool" -m "$mnt" -- "$@"; }
 device() { ls /dev/pmem0 /dev/dax0.0 2> /dev/null | head -n 1; }
 case $medium in
   ext4 | xfs) pool=/mnt/dax/pool ;;
@@ -32,7 +32,7 @@ make_namespace() {
 
 make_file_system() {
   case $medium in
-    ext4) want "mkfs.ext4" mkfs.ext4 -q -F /dev/pmem0 ;;
+    ext4) want "mkfs.ext4" mkfs.ext4 -q -F -b 4096 /dev/pmem0 ;;
     xfs) want "mkfs.xfs" mkfs.xfs -q -f -m reflink=0 /dev/pmem0 ;;
   esac
 }
@@ -69,7 +69,7 @@ programs() {
     echo "exit $?"
   } 2>&1
 }
-here() { timeout 300 "$@"; }
+here() { timeout 1200 "$@"; }
 
 compare_programs() {
   mkdir -p /tmp/tmpfs
@@ -85,7 +85,22 @@ compare_programs() {
 # A reader that may only read the device or file.
 reader() {
   want "a reader without rights to write" setpriv --reuid=65534 --regid=65534 --clear-groups \
-    timeout 100 pmemfile run -p "$pool" -m "$mnt" -- cat "$mnt/kept"
+    timeout 600 pmemfile run -p "$pool" -m "$mnt" -- cat "$mnt/kept"
+}
+
+# Liveness is the kernel's word and no clock's: while the time jumps, processes of which one is killed go on.
+clock_jumps() {
+  in_pool bash -c "mkdir $mnt/clock; for i in 1 2 3; do (while :; do echo \$i >> $mnt/clock/log; done) & done; sleep 1; kill -9 %1; sleep 1; kill %2 %3" \
+    > /dev/null 2>&1 &
+  local now
+  now=$(date +%s)
+  for jump in 1000000 2000000000 0 1700000000; do
+    date -s "@$jump" > /dev/null
+    sleep 0.5
+  done
+  wait
+  date -s "@$now" > /dev/null
+  want "clocks that jump" in_pool bash -c "[ -s $mnt/clock/log ] && touch $mnt/clock/after && rm -r $mnt/clock"
 }
 
 case $verb in
@@ -114,6 +129,7 @@ case $verb in
     chmod 644 "$pool"
     reader
     chmod 600 "$pool"
+    clock_jumps
     fsck_clean "after programs"
     in_pool rm -rf "$mnt/programs"
     fsck_clean "emptied"
