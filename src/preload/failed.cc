@@ -26,7 +26,7 @@ void tell(u32 mount) {
 
 bool cut_off(u32 mount) {
   // Before others may give the blocks to somebody else.
-  close_shared_mappings(mount);
+  detach_mappings(mount);
   if (!current_process().pools[mount]->cut_off()) return false;
   fetch_or(g_failed_mounts, 1u << mount);
   tell(mount);

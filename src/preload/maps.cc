@@ -5,6 +5,10 @@
 
 #include "preload/handlers.h"
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 // Linux 5.14
+#endif
+
 namespace pmemfile::preload {
 
 u32 g_mapping_count;
@@ -220,7 +224,22 @@ long map_file(Call& call, u64 word, u64 hint, u64 bytes, int prot, int flags, u6
 
 void reset_map_lock() { store_release(g_lock, 0u); }
 
-void close_shared_mappings(u32 mount) {
+namespace {
+
+void detach_mapping(const Mapping& mapping) {
+  long start = static_cast<long>(mapping.start), bytes = static_cast<long>(mapping.bytes);
+  if (mapping.shared) {
+    raw_syscall(SYS_mprotect, start, bytes, PROT_NONE);
+    return;
+  }
+  raw_syscall(SYS_mprotect, start, bytes, mapping.prot | PROT_WRITE);
+  raw_syscall(SYS_madvise, start, bytes, MADV_POPULATE_WRITE); // every page is copied; those that cannot be had stay as they are
+  raw_syscall(SYS_mprotect, start, bytes, mapping.prot);
+}
+
+} // namespace
+
+void detach_mappings(u32 mount) {
   // The interrupted thread itself may have the lock: then nobody else changes the table for long.
   bool locked = false;
   for (unsigned tries = 0; tries < 100 && !locked; ++tries) {
@@ -228,8 +247,7 @@ void close_shared_mappings(u32 mount) {
     if (!locked) raw_syscall(SYS_sched_yield);
   }
   for (u32 i = 0; i < g_mapping_count; ++i)
-    if (g_mappings[i].mount == mount && g_mappings[i].shared && g_mappings[i].may_write)
-      raw_syscall(SYS_mprotect, static_cast<long>(g_mappings[i].start), static_cast<long>(g_mappings[i].bytes), PROT_NONE);
+    if (g_mappings[i].mount == mount) detach_mapping(g_mappings[i]);
   if (locked) store_release(g_lock, 0u);
 }
 

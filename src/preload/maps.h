@@ -17,8 +17,8 @@ enum class Fill : u8 { kNotOurs, kFilled, kBeyondEnd, kFailed };
 // For the fault handler, outside a served call.
 Fill fill_mapping(u64 address);
 // The pool has failed, and its blocks may soon be somebody else's: shared mappings of its files lose their access, and a touch is
-// SIGBUS. In the handler of a fault.
-void close_shared_mappings(u32 mount);
+// SIGBUS; private ones become copies. In the handler of a fault.
+void detach_mappings(u32 mount);
 // In the child of fork: nobody else is there who could hold the lock.
 void reset_map_lock();
 

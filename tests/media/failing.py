@@ -44,6 +44,9 @@ def do(verb, *a):
     if verb == "run":
         import subprocess
         return subprocess.run(["/bin/true"], stderr=subprocess.DEVNULL).returncode
+    if verb == "map":
+        maps[a[1]] = mmap.mmap(files[a[0]], 4096, mmap.MAP_SHARED if a[1] == "shared" else mmap.MAP_PRIVATE, mmap.PROT_READ); return "ok"
+    if verb == "look": return maps[a[0]][0:3].decode()
     if verb == "kernel": return len(os.listdir("/proc/self/task"))
     raise SystemExit("what is " + verb)
 for line in sys.stdin:
@@ -125,8 +128,11 @@ def full_tmpfs(work):
         check("the other writes", other.ask(f"write {file} 5000"), "5000")
         check("the victim opens", victim.ask(f"open {file}"), "ok")
         check("the victim makes a directory", victim.ask(f"mkdir {MOUNT}/d"), "ok")
+        check("the victim maps", victim.ask(f"map {file} private"), "ok")
         check("until the medium is full", victim.ask(f"fill {MOUNT}/d"), "EIO")
         all_fail(victim, "the victim", file)
+        check("the victim's private mapping stays", victim.ask("look private"), "xxx")
+        check("the victim starts a program, which attaches anew", victim.ask("run"), "0")
         # What it held is repaired by who needs it, and nothing else was lost.
         start = time.monotonic()
         check("the other reads", other.ask(f"read {file} 10000"), "5000")
