@@ -85,12 +85,14 @@ class Image:
                         ignore=lambda _, names: [n for n in names if n in PYTHON_LEFT_OUT or n.startswith("config-")])
         (self.root / "usr/lib/git-core").mkdir(parents=True)
         (self.root / "usr/lib/git-core/git").symlink_to("../../bin/git")
-        installed = subprocess.run(["cmake", "--install", str(self.build), "--prefix", str(self.root / "usr")],
+        installed = subprocess.run(["cmake", "--install", str(self.build), "--strip", "--prefix", str(self.root / "usr")],
                                    capture_output=True, text=True)
         if installed.returncode != 0:
             sys.exit(f"dax: FAILED: cmake --install: {installed.stderr}")
         for extra in ("usr/include", "usr/share"):
             shutil.rmtree(self.root / extra, ignore_errors=True)
+        for archive in (self.root / "usr").rglob("lib*.a"):
+            archive.unlink()
         ours = [self.root / "usr/bin" / name for name in ("mkfs.pmemfile", "fsck.pmemfile", "pmemfile")]
         ours += (self.root / "usr/libexec").glob("pmemfile-*")
         self.add_libraries_of(programs + ours + list((self.root / "usr/lib/python3.11/lib-dynload").glob("*.so")))

@@ -119,13 +119,13 @@ case $verb in
         want "and says why not" grep -q 'already holds a pool' /tmp/refused
         want "mkfs.pmemfile of the device" mkfs.pmemfile -f /dev/dax0.0 ;;
     esac
+    want "a file for later" in_pool bash -c "chmod 755 $mnt; echo kept > $mnt/kept"
     fsck_clean "new"
     facts
     ;;
   programs)
     mount_it
     compare_programs
-    want "a file for later" in_pool bash -c "chmod 755 $mnt; echo kept > $mnt/kept"
     chmod 644 "$pool"
     reader
     chmod 600 "$pool"
