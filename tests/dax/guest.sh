@@ -75,7 +75,7 @@ compare_programs() {
   mkdir -p /tmp/tmpfs
   programs /tmp/tmpfs here > /tmp/seen.tmpfs
   programs "$mnt" in_pool > /tmp/seen.pool
-  if sed "s|$mnt|DIR|g" /tmp/seen.pool | diff <(sed 's|/tmp/tmpfs|DIR|g' /tmp/seen.tmpfs) - > /tmp/difference; then
+  if sed "s|$mnt|DIR|g" /tmp/seen.pool | diff <(sed 's|/tmp/tmpfs|DIR|g' /tmp/seen.tmpfs) - > /tmp/difference 2>&1; then
     ok "programs print the same as on tmpfs ($(wc -l < /tmp/seen.pool) lines)"
   else
     bad "programs: $(head -n 20 /tmp/difference | tr '\n' '|')"
