@@ -41,7 +41,7 @@ refuses() {
 # busy POOL: somebody uses it until `idle`
 busy() {
   # One process: killing it is the end of it.
-  PMEMFILE_POOLS="$mnt:$1" LD_PRELOAD="$bin/src/preload/libpmemfile.so" sleep 100 &
+  PMEMFILE_POOLS="$mnt:$1" LD_PRELOAD="$bin/src/preload/libpmemfile.so" tail -f "$mnt/file" > /dev/null &
   user=$!
   for _ in $(seq 200); do
     "$bin/pmemfile" info "$1" | grep -q 'not in use' || return
@@ -65,7 +65,7 @@ rm "$v"
 serves "missing" kept on p cat "$mnt/file"
 cp "$v" old
 rm "$v"
-on p true
+on p ls "$mnt" > /dev/null
 cp old "$v"
 serves "stale" kept on p cat "$mnt/file"
 patch "$v" 8 63000000
@@ -78,19 +78,19 @@ serves "cut short" kept on p cat "$mnt/file"
 # ---- The same while somebody is there. ----
 busy p
 patch "$v" 8 63000000
-refuses "of another version, in use" 'another version of pmemfile' on p true
+refuses "of another version, in use" 'another version of pmemfile' on p ls "$mnt"
 patch "$v" 8 02000000
 serves "and of this one again" kept on p cat "$mnt/file"
 mv "$v" away
-refuses "removed while in use" 'in use under another shared segment' on p true
+refuses "removed while in use" 'in use under another shared segment' on p ls "$mnt"
 cp away "$v"
-refuses "a copy of it" 'in use under another shared segment' on p true
+refuses "a copy of it" 'in use under another shared segment' on p ls "$mnt"
 mv -f away "$v"
 serves "the right one again" kept on p cat "$mnt/file"
 mkdir other
-PMEMFILE_SHM_DIR=$work/other refuses "another directory" 'in use under another shared segment' on p true
+PMEMFILE_SHM_DIR=$work/other refuses "another directory" 'in use under another shared segment' on p ls "$mnt"
 if [ "$(id -u)" = 0 ]; then
-  got=$(unshare -m sh -c "mount -t tmpfs none /tmp && PMEMFILE_SHM_DIR=/tmp PMEMFILE_POOLS=$mnt:$work/p LD_PRELOAD=$bin/src/preload/libpmemfile.so exec true" 2>&1)
+  got=$(unshare -m sh -c "mount -t tmpfs none /tmp && PMEMFILE_SHM_DIR=/tmp PMEMFILE_POOLS=$mnt:$work/p LD_PRELOAD=$bin/src/preload/libpmemfile.so exec ls $mnt" 2>&1)
   grep -q 'in use under another shared segment' <<< "$got" || fail "another container: '$got'"
 fi
 idle
@@ -104,7 +104,7 @@ for kind in symlink directory fifo; do
     directory) mkdir "$v" ;;
     fifo) mkfifo "$v" ;;
   esac
-  refuses "squatted by a $kind" 'something foreign has the name of its shared segment' on p true
+  refuses "squatted by a $kind" 'something foreign has the name of its shared segment' on p ls "$mnt"
 done
 rm -rf "$v"
 if [ "$(id -u)" = 0 ]; then
@@ -114,11 +114,11 @@ if [ "$(id -u)" = 0 ]; then
   squatted=$(segment_of "$work/mine")
   install -m 666 -o 12345 /dev/null "$squatted"
   as_user() { PMEMFILE_POOLS="$mnt:$work/mine" setpriv --reuid=65534 --regid=65534 --clear-groups env LD_PRELOAD="$bin/src/preload/libpmemfile.so" "$@"; }
-  refuses "squatted by another user" 'something foreign has the name of its shared segment' as_user true
+  refuses "squatted by another user" 'something foreign has the name of its shared segment' as_user ls "$mnt"
   rm "$squatted"
   serves "the owner" kept as_user cat "$mnt/file"
 fi
-PMEMFILE_SHM_DIR=$work/nowhere refuses "no directory for it" 'no directory for its shared segment' on p true
+PMEMFILE_SHM_DIR=$work/nowhere refuses "no directory for it" 'no directory for its shared segment' on p ls "$mnt"
 
 # ---- Copied pools: each has its own. ----
 busy p
@@ -138,11 +138,11 @@ if [ "$(id -u)" = 0 ]; then
   reader() { PMEMFILE_POOLS="$mnt:$work/p" setpriv --reuid=65534 --regid=65534 --clear-groups env LD_PRELOAD="$bin/src/preload/libpmemfile.so" timeout 20 "$@"; }
   serves "a reader" kept reader cat "$mnt/file"
   rm "$v"
-  refuses "a reader alone without a segment" 'no shared segment yet, and who may only read it cannot make one' reader true
-  on p true
+  refuses "a reader alone without a segment" 'no shared segment yet, and who may only read it cannot make one' reader ls "$mnt"
+  on p ls "$mnt" > /dev/null
   serves "and after somebody could make one" kept reader cat "$mnt/file"
   chmod 600 p
-  refuses "who may not read" 'permission' reader true
+  refuses "who may not read" 'permission' reader ls "$mnt"
   chmod 644 p
   # A file system that is mounted for reading only.
   mkdir media
@@ -189,9 +189,9 @@ serves "killed, but the machine went on" kept on "$pool" cat "$mnt/file"
 { on "$pool" bash -c "echo more > $mnt/more; kill -9 \$\$"; } 2> /dev/null
 /usr/bin/python3 crash.py "$pool" boot=40 crc=124
 rm -f "$(segment_of "$pool")"
-refuses "the machine crashed" 'operating system crashed.*fsck.pmemfile -p' on "$pool" true
+refuses "the machine crashed" 'operating system crashed.*fsck.pmemfile -p' on "$pool" ls "$mnt"
 "$bin/fsck.pmemfile" -n "$pool" > seen || fail "fsck -n: $(cat seen)"
-refuses "only looked at" 'operating system crashed' on "$pool" true
+refuses "only looked at" 'operating system crashed' on "$pool" ls "$mnt"
 (cd "$disk" && "$bin/fsck.pmemfile" -p "$pool") > seen
 [ $? -le 1 ] || fail "fsck -p: $(cat seen)"
 serves "checked, and used again" "kept more" on "$pool" bash -c "echo \$(cat $mnt/file $mnt/more)"
