@@ -177,12 +177,15 @@ bool deliver(const Batch& batch, Visitor visit, void* context) {
 Result<void> list(Store& store, Ino dir, u64 cookie, Visitor visit, void* context) {
   if (!store.inode_in_range(dir)) return Error(ESTALE);
   u64 cursor = cookie < kFirstCookie ? 0 : cookie - kFirstCookie + 1;
-  // No pool has more places than this: nodes that lead back to themselves end here.
-  u64 empty_left = store.geometry.block_count * (layout::kTrieFanout + 1);
+  // No pool has more places than this, and no sound directory so many empty ones side by side: nodes that lead back to
+  // themselves, or to one node in many ways, end here.
+  constexpr u64 kMostEmpty = 1 << 22;
+  u64 most = min_of(store.geometry.block_count * (layout::kTrieFanout + 1), kMostEmpty), empty_left = most;
   Batch batch;
   while (cursor < kKeyEnd) {
     TRY(read_batch(store, dir, cursor, batch));
-    if (batch.count == 0 && empty_left-- == 0) return Error(kErrnoCorrupt);
+    if (batch.count != 0) empty_left = most;
+    else if (empty_left-- == 0) return Error(kErrnoCorrupt);
     if (!deliver(batch, visit, context)) return {};
     cursor = batch.next;
   }

@@ -17,6 +17,11 @@ std::string_view without_slashes_in_front(std::string_view text) {
   return text;
 }
 
+// An inode that is free under an entry that stood all the while is no race but damage, and trying again does not mend it.
+bool is_damage(const journal::Store& store, const dir::LookupProof& proof, int error) {
+  return PMEMFILE_UNLIKELY(error == ESTALE) && proof.holds(store);
+}
+
 } // namespace
 
 bool in_group(const Credentials& credentials, u32 gid) {
@@ -282,6 +287,7 @@ bool Walk::entry_stands(const dir::Entry& entry) {
 Result<void> Walk::step_to_object(const dir::Entry& entry) {
   if (!store_.inode_in_range(entry.ino)) return Error(kErrnoCorrupt);
   Result<void> read = inode::read_into(store_, entry.ino, attr_);
+  if (is_damage(store_, proof_, read.error())) return Error(kErrnoCorrupt);
   if (!entry_stands(entry)) return Error(ESTALE);
   TRY(read);
   if (!same_identity(store_, entry.ino, identity_of(attr_))) return Error(ESTALE);
@@ -293,6 +299,7 @@ Result<void> Walk::step_to_object(const dir::Entry& entry) {
 Result<void> Walk::enter(Ino ino, const dir::Entry& entry) {
   if (keep_) keep_ = store_.inode_in_range(ino) && stripe_is_free(ino);
   Result<Node> child = read_node(store_, ino);
+  if (is_damage(store_, proof_, child.error())) return Error(kErrnoCorrupt);
   if (!entry_stands(entry)) return Error(ESTALE);
   TRY(child);
   if (!same_identity(store_, ino, child.value().identity)) return Error(ESTALE);
@@ -337,6 +344,7 @@ __attribute__((noinline)) Result<void> Walk::follow_link(const dir::Entry& entry
   keep_ = false;
   Frame frame{entry.ino, 0, 0, 0};
   Result<u32> length = target_length(store_, entry.ino, frame.identity);
+  if (is_damage(store_, proof_, length.error())) return Error(kErrnoCorrupt);
   if (!entry_stands(entry)) return Error(ESTALE);
   frame.length = static_cast<u16>(TRY(length));
   char edge = 0;

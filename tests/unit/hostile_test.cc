@@ -1,0 +1,35 @@
+// A pool that is damaged while it is attached: an answer at once, and the right one. What fuzzers found (docs/fuzzing.md).
+
+#include "opens_pool.h"
+
+namespace pmemfile::test {
+namespace {
+
+class HostileTest : public OpensTest {
+ protected:
+  // Stores a word of a metadata line past everything, with the line's checksum right.
+  void damage(PoolOff at, u64 value) {
+    u8* base = pool_->store().medium.base;
+    memcpy(base + pmemfile::raw(at), &value, sizeof value);
+    layout::Line line;
+    u64 start = align_down(pmemfile::raw(at), layout::kLineBytes);
+    memcpy(&line, base + start, sizeof line);
+    line.trailer = layout::make_trailer(line.words, layout::trailer_version(line.trailer));
+    memcpy(base + start, &line, sizeof line);
+  }
+  Ino ino_of(std::string_view path) { return vfs::resolve(task_, at(path), vfs::Follow::kNo).value().ino; }
+};
+
+// A thousand times over before, and then ESTALE.
+TEST_F(HostileTest, AnEntryOfAFreeInodeIsDamageAndNoRace) {
+  ASSERT_TRUE(vfs::mkdir_at(task_, at("d"), 0755).ok());
+  ASSERT_TRUE(vfs::symlink_at(task_, "d", at("s")).ok());
+  ASSERT_TRUE(vfs::mknod_at(task_, at("f"), S_IFREG | 0644, 0).ok());
+  for (const char* name : {"d", "s", "f"}) damage(layout::inode_offset(ino_of(name)) + layout::kInodeModeWord, 0);
+  EXPECT_EQ(vfs::resolve(task_, at("f"), vfs::Follow::kNo).error(), kErrnoCorrupt);
+  EXPECT_EQ(vfs::resolve(task_, at("d/x"), vfs::Follow::kNo).error(), kErrnoCorrupt);
+  EXPECT_EQ(vfs::resolve(task_, at("s"), vfs::Follow::kYes).error(), kErrnoCorrupt);
+}
+
+} // namespace
+} // namespace pmemfile::test
