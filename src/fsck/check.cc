@@ -53,19 +53,23 @@ layout::Line Image::line(u64 offset) const {
   return line;
 }
 
-void Context::find(Code code, u64 offset, u64 ino, u64 found, u64 expected) {
+void Context::find(Code code, u64 offset, u64 ino, u64 found, u64 expected, u64 place, Cut cut) {
   Severity severity = code_info(code).severity;
   if (severity != Severity::kNote) ++report.errors;
   if (severity == Severity::kFatal) report.fatal = true;
   if (report.findings.size() < options.max_findings)
-    report.findings.push_back(Finding{code, offset, ino, found, expected});
+    report.findings.push_back(Finding{code, offset, ino, found, expected, place, cut});
   else
     ++report.suppressed;
 }
 
 bool Context::load_line(u64 offset, u64 ino, layout::Line& line) {
   line = image.line(offset);
-  if (line.valid()) return true;
+  if (line.valid()) {
+    u64 version = layout::trailer_version(line.trailer);
+    if (version >= layout::kMaxLineVersion) find(Code::F0302, offset, ino, version, 1);
+    return true;
+  }
   find(Code::F0301, offset, ino, line.trailer,
        layout::make_trailer(line.words, layout::trailer_version(line.trailer)));
   walk_complete = false;
@@ -83,15 +87,15 @@ bool Context::load_block(u64 block, u64 ino, u64 (&words)[layout::kPtrsPerNode])
   return whole;
 }
 
-bool Context::claim(u64 block, Owner owner, u64 place, u64 ino, Code out_of_range) {
+bool Context::claim(u64 block, Owner owner, u64 place, u64 ino, Code out_of_range, Cut cut) {
   if (!allocatable(block)) {
-    find(out_of_range, place, ino, block, 0);
+    find(out_of_range, place, ino, block, 0, place, cut);
     walk_complete = false;
     return false;
   }
   Owner before = owners.at(block);
   if (before != Owner::kNobody) {
-    find(Code::F0502, block * layout::kBlockBytes, ino, static_cast<u64>(before), static_cast<u64>(owner));
+    find(Code::F0502, block * layout::kBlockBytes, ino, static_cast<u64>(before), static_cast<u64>(owner), place, cut);
     return false;
   }
   owners.set(block, owner);

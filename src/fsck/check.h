@@ -31,11 +31,21 @@ struct CodeInfo {
 const CodeInfo& code_info(Code code);
 std::size_t code_count();
 
+// How a pointer that cannot be kept is taken away.
+enum class Cut : u8 {
+  kNone,
+  kZeroWord,     // of a map, a list, an attribute block
+  kEmptyPointer, // of a trie: what it stood for is empty
+  kDropEntry,    // of a directory: `place` is its first cell
+};
+
 struct Finding {
   Code code;
   u64 offset = 0; // in the pool, of the line or block it is about
   u64 ino = 0;    // the inode it is about; 0: none
   u64 found = 0, expected = 0;
+  u64 place = 0;  // where the pointer stands that is to be cut
+  Cut cut = Cut::kNone;
 };
 std::string to_text(const Finding& finding);
 

@@ -32,6 +32,7 @@ enum class Owner : u8 { kNobody, kData, kMeta, kInodes };
 
 class Owners {
  public:
+  u64 size() const { return bits_.size() * 4; } // blocks, rounded up
   void resize(u64 blocks) { bits_.assign(div_up(blocks, 4), 0); }
   Owner at(u64 block) const { return static_cast<Owner>((bits_[block / 4] >> (block % 4 * 2)) & 3); }
   void set(u64 block, Owner owner) {
@@ -83,10 +84,12 @@ struct Context {
   std::vector<InodeBlock> inode_blocks;
   std::unordered_map<u64, u32> inode_block_index;
   std::vector<u64> pending; // inodes to visit
+  // Directories whose names are looked for, and where these stand (0: not found yet).
+  std::unordered_map<u64, u64> hunted;
   bool walk_complete = true; // false: something could not be read, so what is unowned may not be free
 
   const layout::Geometry& geometry() const { return report.geometry; }
-  void find(Code code, u64 offset, u64 ino, u64 found, u64 expected);
+  void find(Code code, u64 offset, u64 ino, u64 found, u64 expected, u64 place = 0, Cut cut = Cut::kNone);
   void progress(const char* phase, u64 done, u64 total) const {
     if (options.progress != nullptr) options.progress(options.context, phase, done, total);
   }
@@ -98,7 +101,7 @@ struct Context {
   // All payload words of a block of metadata; false if a line is damaged (its words are zeros then).
   bool load_block(u64 block, u64 ino, u64 (&words)[layout::kPtrsPerNode]);
   // False, with a finding, if somebody has it already or it is out of range.
-  bool claim(u64 block, Owner owner, u64 place, u64 ino, Code out_of_range);
+  bool claim(u64 block, Owner owner, u64 place, u64 ino, Code out_of_range, Cut cut);
 
   bool inode_in_range(u64 ino) const { return allocatable(ino / layout::kInodesPerBlock); }
   InodeBlock& inode_block(u64 block); // made on first use
@@ -111,9 +114,10 @@ void check_structure(Context& context);
 bool check_superblocks(Context& context);
 // records.cc
 void replay_records(Context& context);
+u64 newest_epoch(const Context& context); // of any whole record; 0: there is none
 // inodes.cc
 void visit_pending(Context& context);
-bool reach_inode(Context& context, u64 ino, u64 place, u64 from_ino);
+bool reach_inode(Context& context, u64 ino, u64 place, u64 from_ino, Cut cut = Cut::kNone);
 // An entry of directory `dir` at `place` names `ino`.
 void note_entry(Context& context, u64 dir, u64 place, u64 key, u64 ino, unsigned type);
 // maps.cc: returns the blocks owned.
@@ -122,7 +126,8 @@ void check_symlink(Context& context, const Inode& inode);
 void check_xattr(Context& context, const Inode& inode);
 // trie.cc, leaf.cc
 void check_directory(Context& context, const Inode& inode);
-void check_leaf(Context& context, const Inode& dir, u64 block, unsigned level, u64 first_key, u64 last_key);
+// `place`: of the pointer to it.
+void check_leaf(Context& context, const Inode& dir, u64 block, u64 place, unsigned level, u64 first_key, u64 last_key);
 // relations.cc
 void check_orphans(Context& context);
 void find_unreachable(Context& context);

@@ -67,12 +67,12 @@ void visit_inode(Context& context, u64 ino) {
     return;
   }
   u64 owned = 0;
+  if (inode.type() != kTypeFile && inode.type() != kTypeLink && inode.size() > layout::kMaxFileBytes)
+    context.find(Code::F0403, inode.offset() + layout::kInodeSize, ino, inode.size(), 0);
   if (inode.type() == kTypeDir) {
     ++context.report.totals.directories;
     check_directory(context, inode); // the blocks of its trie are not counted: inserts do not touch the inode
   } else if (inode.type() == kTypeFile) {
-    if (inode.size() > layout::kMaxFileBytes)
-      context.find(Code::F0403, inode.offset() + layout::kInodeSize, ino, inode.size(), layout::kMaxFileBytes);
     owned = check_map(context, inode);
   } else if (inode.type() == kTypeLink) {
     if (inode.size() > layout::kInlineTargetBytes) owned = check_map(context, inode);
@@ -108,16 +108,16 @@ bool Context::load_inode(u64 ino, Inode& inode) {
 }
 
 // Makes `ino` known and queues it; false if it is out of range or its block belongs to somebody else.
-bool reach_inode(Context& context, u64 ino, u64 place, u64 from_ino) {
+bool reach_inode(Context& context, u64 ino, u64 place, u64 from_ino, Cut cut) {
   if (!context.inode_in_range(ino)) {
-    context.find(Code::F0413, place, from_ino, ino, 0);
+    context.find(Code::F0413, place, from_ino, ino, 0, place, cut);
     context.walk_complete = false;
     return false;
   }
   u64 number = ino / kInodesPerBlock;
   Owner owner = context.owners.at(number);
   if (owner != Owner::kInodes) {
-    if (!context.claim(number, Owner::kInodes, place, from_ino, Code::F0413)) return false;
+    if (!context.claim(number, Owner::kInodes, place, from_ino, Code::F0413, cut)) return false;
     // Every line of the block is looked at here, once.
     for (unsigned i = 0; i < layout::kLinesPerBlock; ++i) {
       layout::Line line;
@@ -145,7 +145,8 @@ void visit_pending(Context& context) {
 }
 
 void note_entry(Context& context, u64 dir, u64 place, u64 key, u64 ino, unsigned type) {
-  if (!reach_inode(context, ino, place, dir)) return;
+  if (!reach_inode(context, ino, place, dir, Cut::kDropEntry)) return;
+  if (auto hunted = context.hunted.find(ino); hunted != context.hunted.end()) hunted->second = place;
   unsigned index = ino % kInodesPerBlock;
   u16 bit = u16(1u << index);
   InodeBlock& block = context.inode_block(ino / kInodesPerBlock);

@@ -83,7 +83,7 @@ void check_entry(Context& context, const Inode& dir, Leaf& leaf, const Entry& en
 
 } // namespace
 
-void check_leaf(Context& context, const Inode& dir, u64 block, unsigned level, u64 first_key, u64 last_key) {
+void check_leaf(Context& context, const Inode& dir, u64 block, u64 place, unsigned level, u64 first_key, u64 last_key) {
   auto storage = std::make_unique<Leaf>();
   Leaf& leaf = *storage;
   leaf.offset = block * layout::kBlockBytes;
@@ -93,7 +93,8 @@ void check_leaf(Context& context, const Inode& dir, u64 block, unsigned level, u
   if (leaf.lines[0].words[0] != identity)
     context.find(Code::F0604, leaf.offset, dir.ino, leaf.lines[0].words[0], identity);
   if (leaf.lines[0].words[1] != dir.ino)
-    context.find(Code::F0605, leaf.offset + 8, dir.ino, leaf.lines[0].words[1], dir.ino);
+    context.find(Code::F0605, leaf.offset + 8, dir.ino, leaf.lines[0].words[1], dir.ino, place,
+                 Cut::kEmptyPointer);
   for (unsigned cell = 0; cell < kLeafCells;) {
     if (leaf.tags[cell] == layout::kTagFree) {
       ++cell;

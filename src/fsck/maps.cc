@@ -32,6 +32,7 @@ class MapWalk {
     }
     return owned_;
   }
+  u64 end() const { return end_; } // file block behind the last one that is there
 
  private:
   struct Level {
@@ -50,8 +51,9 @@ class MapWalk {
 
   void data(u64 pointer, u64 file_block, u64 place) {
     if (pointer == 0 || !defined_bits(pointer, place, false)) return;
-    if (!context_.claim(pointer & layout::kBlockNoMask, Owner::kData, place, inode_.ino, Code::F0501)) return;
+    if (!context_.claim(pointer & layout::kBlockNoMask, Owner::kData, place, inode_.ino, Code::F0501, Cut::kZeroWord)) return;
     ++owned_;
+    end_ = file_block + 1; // visited in ascending order
     if (file_block >= limit_ && (pointer & layout::kPtrUnwritten) == 0)
       context_.find(Code::F0503, place, inode_.ino, file_block, limit_);
   }
@@ -59,7 +61,7 @@ class MapWalk {
   bool enter(u64 pointer, u64 first_file_block, u64 place, Level& level) {
     if (pointer == 0 || !defined_bits(pointer, place, true)) return false;
     u64 block = pointer & layout::kBlockNoMask;
-    if (!context_.claim(block, Owner::kMeta, place, inode_.ino, Code::F0501)) return false;
+    if (!context_.claim(block, Owner::kMeta, place, inode_.ino, Code::F0501, Cut::kZeroWord)) return false;
     ++owned_;
     level.block = block;
     level.first_file_block = first_file_block;
@@ -70,6 +72,7 @@ class MapWalk {
 
   // A tree of `height` levels of nodes, with a stack of its own: at most five nodes.
   void nodes(u64 root, unsigned height, u64 first_file_block, u64 place) {
+    if (root == 0) return; // most files: no room for nodes is made
     std::vector<Level> stack(height);
     if (!enter(root, first_file_block, place, stack[0])) return;
     unsigned depth = 0;
@@ -92,12 +95,18 @@ class MapWalk {
   Context& context_;
   const Inode& inode_;
   u64 limit_ = ~u64{0}; // file blocks from here on must not be written ones
-  u64 owned_ = 0;
+  u64 owned_ = 0, end_ = 0;
 };
 
 } // namespace
 
-u64 check_map(Context& context, const Inode& inode) { return MapWalk(context, inode).walk(); }
+u64 check_map(Context& context, const Inode& inode) {
+  MapWalk walk(context, inode);
+  u64 owned = walk.walk();
+  if (inode.size() > layout::kMaxFileBytes)
+    context.find(Code::F0403, inode.offset() + layout::kInodeSize, inode.ino, inode.size(), walk.end() * layout::kBlockBytes);
+  return owned;
+}
 
 void check_symlink(Context& context, const Inode& inode) {
   constexpr u64 kMaxTargetBytes = 4095; // PATH_MAX without the NUL
@@ -106,7 +115,7 @@ void check_symlink(Context& context, const Inode& inode) {
     return context.find(Code::F0701, inode.offset() + layout::kInodeSize, inode.ino, size, kMaxTargetBytes);
   if (size > layout::kInlineTargetBytes) {
     // All of it lies in the first block.
-    u64 block = inode.map(0) & layout::kBlockNoMask;
+    u64 block = inode.map(0); // a written one
     char target[kMaxTargetBytes];
     if (!context.allocatable(block)) return context.find(Code::F0701, inode.offset(), inode.ino, 0, size);
     context.image.copy(block * layout::kBlockBytes, target, size);
@@ -123,7 +132,7 @@ void check_symlink(Context& context, const Inode& inode) {
 
 void check_xattr(Context& context, const Inode& inode) {
   u64 block = inode.xattr_block();
-  if (!context.claim(block, Owner::kMeta, inode.offset() + layout::kInodeXattrBlock, inode.ino, Code::F0802)) return;
+  if (!context.claim(block, Owner::kMeta, inode.offset() + layout::kInodeXattrBlock, inode.ino, Code::F0802, Cut::kZeroWord)) return;
   u64 words[kPtrsPerNode];
   if (!context.load_block(block, inode.ino, words)) return;
   auto* bytes = reinterpret_cast<const u8*>(words);

@@ -15,6 +15,12 @@ struct Change {
   u64 mask;
   u64 words[kLineWords];
   u64 record; // offset of the record, for findings
+
+  void lay_over(layout::Line& old) const {
+    for (unsigned w = 0; w < kLineWords; ++w)
+      if ((mask >> w & 1) != 0) old.words[w] = words[w];
+    old.trailer = trailer;
+  }
 };
 
 constexpr u64 kAreaWords = layout::kRecordAreaBytes / 8;
@@ -27,16 +33,36 @@ struct Area {
   u64 words[kAreaWords]; // a private copy
 };
 
-bool record_valid(const Context& context, const Area& area) {
+// A whole record, of whatever epoch?
+bool record_whole(const Area& area) {
   layout::RecordHeader header;
   std::memcpy(&header, area.words, sizeof header);
-  if (header.magic != layout::kRecordMagic || header.epoch != context.report.state.record_epoch) return false;
+  if (header.magic != layout::kRecordMagic) return false;
   u64 bytes = header.shape >> 32;
   if (bytes < sizeof header || bytes > layout::kRecordAreaBytes || bytes % 8 != 0) return false;
   u64 stored = header.crc;
   u32 crc = ~u32{0};
   for (u64 i = 0; i < bytes / 8; ++i) crc = crc32c_word(crc, i == kHeaderWords - 1 ? 0 : area.words[i]);
   return stored == crc;
+}
+
+bool record_valid(const Context& context, const Area& area) {
+  constexpr unsigned kEpochWord = offsetof(layout::RecordHeader, epoch) / 8;
+  return area.words[kEpochWord] == context.report.state.record_epoch && record_whole(area);
+}
+
+template <class Visit>
+void for_each_area(const Context& context, Visit&& visit) {
+  const layout::Geometry& geometry = context.geometry();
+  for (unsigned slot = 0; slot < geometry.record_slot_count; ++slot)
+    for (unsigned parity = 0; parity < layout::kRecordAreasPerSlot; ++parity) {
+      Area area;
+      area.slot = slot;
+      area.parity = parity;
+      area.offset = (geometry.record_start_block + slot * layout::kRecordAreasPerSlot + parity) * layout::kBlockBytes;
+      context.image.copy(area.offset, area.words, sizeof area.words);
+      visit(area);
+    }
 }
 
 // False: malformed; nothing of it counts.
@@ -81,10 +107,14 @@ void apply(Context& context, std::vector<Change>& changes) {
     layout::Line line = context.image.line(change.line);
     u64 current = layout::trailer_version(line.trailer);
     if (version <= current) continue;
-    if (version != current + 1) context.find(Code::F0203, change.line, 0, version, current + 1);
-    for (unsigned w = 0; w < kLineWords; ++w)
-      if ((change.mask >> w & 1) != 0) line.words[w] = change.words[w];
-    line.trailer = change.trailer;
+    if (version != current + 1) {
+      context.find(Code::F0203, change.line, 0, version, current + 1);
+      // Half of a change is worse than none of it.
+      layout::Line whole = line;
+      change.lay_over(whole);
+      if (!whole.valid()) continue;
+    }
+    change.lay_over(line);
     context.image.replace_line(change.line, line);
     ++context.report.totals.lines_replayed;
   }
@@ -92,26 +122,25 @@ void apply(Context& context, std::vector<Change>& changes) {
 
 } // namespace
 
+u64 newest_epoch(const Context& context) {
+  u64 newest = 0;
+  for_each_area(context, [&](const Area& area) {
+    if (record_whole(area)) newest = max_of(newest, area.words[offsetof(layout::RecordHeader, epoch) / 8]);
+  });
+  return newest;
+}
+
 void replay_records(Context& context) {
   std::vector<Change> changes;
-  const layout::Geometry& geometry = context.geometry();
-  for (unsigned slot = 0; slot < geometry.record_slot_count; ++slot)
-    for (unsigned parity = 0; parity < layout::kRecordAreasPerSlot; ++parity) {
-      Area area;
-      area.slot = slot;
-      area.parity = parity;
-      area.offset = (geometry.record_start_block + slot * layout::kRecordAreasPerSlot + parity) * layout::kBlockBytes;
-      context.image.copy(area.offset, area.words, sizeof area.words);
-      if (!record_valid(context, area)) continue;
-      if ((area.words[1] & 0xffff) != slot || area.words[2] % layout::kRecordAreasPerSlot != parity) {
-        context.find(Code::F0201, area.offset, 0, area.words[1] & 0xffff, slot);
-        continue;
-      }
-      if (parse_body(context, area, changes)) ++context.report.totals.records_valid;
-    }
+  for_each_area(context, [&](const Area& area) {
+    if (!record_valid(context, area)) return;
+    if ((area.words[1] & 0xffff) != area.slot || area.words[2] % layout::kRecordAreasPerSlot != area.parity)
+      return context.find(Code::F0201, area.offset, 0, area.words[1] & 0xffff, area.slot);
+    if (parse_body(context, area, changes)) ++context.report.totals.records_valid;
+  });
   apply(context, changes);
   if (context.report.totals.lines_replayed != 0)
-    context.find(Code::F0205, geometry.record_start_block * layout::kBlockBytes, 0,
+    context.find(Code::F0205, context.geometry().record_start_block * layout::kBlockBytes, 0,
                  context.report.totals.lines_replayed, 0);
 }
 

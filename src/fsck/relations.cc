@@ -14,20 +14,20 @@ void check_list(Context& context, unsigned list) {
   u64 ino = head.words[0];
   // Each inode is entered once, so the walk ends.
   while (ino != 0) {
-    if (!reach_inode(context, ino, place, 0)) {
-      context.find(Code::F0901, place, 0, ino, 0);
+    if (!reach_inode(context, ino, place, 0, Cut::kZeroWord)) {
+      context.find(Code::F0901, place, 0, ino, 0, place, Cut::kZeroWord);
       return;
     }
     InodeBlock& block = context.inode_block(ino / kInodesPerBlock);
     u16 bit = u16(1u << (ino % kInodesPerBlock));
-    if ((block.orphans & bit) != 0) return context.find(Code::F0902, place, ino, list, ino % layout::kOrphanLists);
+    if ((block.orphans & bit) != 0) return context.find(Code::F0902, place, ino, list, ino % layout::kOrphanLists, place, Cut::kZeroWord);
     block.orphans |= bit;
     Inode inode;
     if (!context.load_inode(ino, inode)) return;
-    if (inode.mode() == 0) return context.find(Code::F0901, place, 0, ino, 0);
+    if (inode.mode() == 0) return context.find(Code::F0901, place, 0, ino, 0, place, Cut::kZeroWord);
     ++context.report.totals.orphans;
     if (ino % layout::kOrphanLists != list)
-      context.find(Code::F0903, inode.offset(), ino, list, ino % layout::kOrphanLists);
+      context.find(Code::F0903, inode.offset(), ino, list, ino % layout::kOrphanLists, place, Cut::kZeroWord);
     if ((inode.flags() & (layout::kFlagOrphan | layout::kFlagTruncating)) == 0)
       context.find(Code::F0904, inode.offset(), ino, inode.flags(), layout::kFlagOrphan);
     place = inode.offset() + layout::kInodeNextOrphan;
@@ -142,7 +142,10 @@ void check_links(Context& context) {
     bool lost = !root && !listed && references == 0; // F0408 says it
     if (inode.links() != expected && !lost)
       context.find(Code::F0405, inode.offset(), ino, inode.links(), expected);
-    if (!listed && (inode.flags() & (layout::kFlagOrphan | layout::kFlagTruncating)) != 0)
+    // Flags of what is in a list, and those of an inode without a name.
+    constexpr u16 kNameless = layout::kFlagDead | layout::kFlagFreeing;
+    bool stale = !listed && (inode.flags() & (layout::kFlagOrphan | layout::kFlagTruncating | kNameless)) != 0;
+    if (stale || (references != 0 && (inode.flags() & kNameless) != 0))
       context.find(Code::F0410, inode.offset(), ino, inode.flags(), 0);
   });
   // A root must be in use at all.

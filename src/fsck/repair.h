@@ -18,6 +18,7 @@ using Piece = std::array<std::byte, kPieceBytes>;
 
 struct Repair {
   std::map<u64, Piece> originals; // by offset: what was there before
+  bool unknown_features = false;  // the pool may only be read by this version: nothing was changed
   u64 repaired = 0;               // findings mended
   bool structure_damaged = false; // so that only additions were made
   std::vector<u64> lost;          // inodes without a name, to be put into lost+found by the running code

@@ -1,6 +1,7 @@
 // Superblocks and state: two copies of each.
 
 #include "fsck/context.h"
+#include "layout/state.h"
 
 namespace pmemfile::fsck {
 namespace {
@@ -19,7 +20,7 @@ Copies load(const Image& image) {
     image.copy(offset, &copies.geometry[i], sizeof copies.geometry[i]);
     image.copy(offset + layout::kStateOffset, &copies.state[i], sizeof copies.state[i]);
     copies.fault[i] = layout::check_geometry(copies.geometry[i], image.size());
-    copies.state_valid[i] = copies.state[i].crc == layout::struct_crc(copies.state[i]);
+    copies.state_valid[i] = layout::state_valid(copies.state[i]);
   }
   return copies;
 }

@@ -33,6 +33,11 @@ class TrieWalk {
     return u64{1} << (layout::kKeyBits - layout::kTrieBits * (level + 1));
   }
 
+  void not_canonical(const Level& level, unsigned index) {
+    u64 place = level.block * layout::kBlockBytes + layout::node_word(index);
+    context_.find(Code::F0606, place, dir_.ino, level.words[index], 0, place, Cut::kZeroWord);
+  }
+
   void step() {
     Level& top = stack_[depth_ - 1];
     if (top.next >= kTrieFanout) {
@@ -50,7 +55,7 @@ class TrieWalk {
     unsigned depth = layout::trie_depth(pointer);
     unsigned width = depth <= layout::kTrieBits ? 1u << (layout::kTrieBits - depth) : 1;
     if (depth == 0 || depth > layout::kTrieBits || index % width != 0) {
-      context_.find(Code::F0606, place, dir_.ino, pointer, index);
+      context_.find(Code::F0606, place, dir_.ino, pointer, index, place, Cut::kZeroWord);
       context_.walk_complete = false;
       ++top.next;
       return;
@@ -58,7 +63,7 @@ class TrieWalk {
     // The others of the range that this pointer stands for are not set.
     for (unsigned i = index + 1; i < index + width; ++i)
       if (top.words[i] != 0)
-        context_.find(Code::F0606, top.block * layout::kBlockBytes + layout::node_word(i), dir_.ino, top.words[i], 0);
+        not_canonical(top, i);
     top.next += width;
     visit(pointer, top.level, top.first_key + index * keys_of_index(top.level), place, false);
   }
@@ -71,16 +76,16 @@ class TrieWalk {
                   (root ? depth == 0 : true) && (kind != layout::kTrieEmpty || block == 0) &&
                   (kind != layout::kTrieNode || root || depth == layout::kTrieBits);
     if (!shaped) {
-      context_.find(Code::F0601, place, dir_.ino, pointer, 0);
+      context_.find(Code::F0601, place, dir_.ino, pointer, 0, place, Cut::kEmptyPointer);
       context_.walk_complete = false;
       return;
     }
     if (kind == layout::kTrieEmpty) return;
-    if (!context_.claim(block, Owner::kMeta, place, dir_.ino, Code::F0602)) return;
+    if (!context_.claim(block, Owner::kMeta, place, dir_.ino, Code::F0602, Cut::kEmptyPointer)) return;
     if (kind == layout::kTrieLeaf) {
       u64 keys = root ? u64{1} << layout::kKeyBits
                       : keys_of_index(level) << (layout::kTrieBits - depth);
-      check_leaf(context_, dir_, block, level, first_key, first_key + (keys - 1));
+      check_leaf(context_, dir_, block, place, level, first_key, first_key + (keys - 1));
       return;
     }
     enter(block, root ? 0 : level + 1, first_key, place, pointer);
@@ -88,10 +93,11 @@ class TrieWalk {
 
   void enter(u64 block, unsigned level, u64 first_key, u64 place, u64 pointer) {
     if (level >= layout::kTrieLevels) {
-      context_.find(Code::F0601, place, dir_.ino, pointer, 0);
+      context_.find(Code::F0601, place, dir_.ino, pointer, 0, place, Cut::kEmptyPointer);
       context_.walk_complete = false;
       return;
     }
+    if (stack_.size() == depth_) stack_.emplace_back();
     Level& top = stack_[depth_];
     top.block = block;
     top.first_key = first_key;
@@ -104,13 +110,14 @@ class TrieWalk {
     if (top.words[kIdentity] != identity)
       context_.find(Code::F0603, offset, dir_.ino, top.words[kIdentity], identity);
     if (top.words[kIdentity + 1] != dir_.ino)
-      context_.find(Code::F0605, offset + 8, dir_.ino, top.words[kIdentity + 1], dir_.ino);
+      context_.find(Code::F0605, offset + 8, dir_.ino, top.words[kIdentity + 1], dir_.ino, place,
+                    Cut::kEmptyPointer);
     ++depth_;
   }
 
   Context& context_;
   const Inode& dir_;
-  std::vector<Level> stack_{layout::kTrieLevels};
+  std::vector<Level> stack_; // as deep as it had to be so far
   unsigned depth_ = 0;
 };
 

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "fmt/format.h"
+#include "layout/state.h"
 
 namespace pmemfile::tools {
 
@@ -148,7 +149,7 @@ bool read_state(const PoolFile& pool, layout::State& state) {
   for (unsigned i = 0; i < layout::kSuperblockCopies; ++i) {
     layout::State copy;
     std::memcpy(&copy, pool.bytes() + i * layout::kBlockBytes + layout::kStateOffset, sizeof copy);
-    if (copy.crc != layout::struct_crc(copy) || (found && copy.sequence <= state.sequence)) continue;
+    if (!layout::state_valid(copy) || (found && copy.sequence <= state.sequence)) continue;
     state = copy;
     found = true;
   }

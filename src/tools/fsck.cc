@@ -78,24 +78,29 @@ void* private_copy(PoolFile& pool) {
 }
 
 // Repairs on a private copy, saves what was there, then stores the changes. The inodes without names are left in `lost`.
-int mend(const Arguments& arguments, PoolFile& pool, std::vector<u64>& lost) {
+// `changed`: something was.
+int mend(const Arguments& arguments, PoolFile& pool, std::vector<u64>& lost, bool& changed) {
   void* memory = private_copy(pool);
   if (memory == MAP_FAILED) return fail(kExitOperational, fmt::format("cannot map {}: {}", arguments.path, error_text(errno)));
   std::span image(static_cast<std::byte*>(memory), pool.file_bytes());
   fsck::Report report;
-  fsck::Repair repair = fsck::repair(image, report);
+  fsck::Repair repair = fsck::repair(image, report, options_of(arguments));
+  if (arguments.progress) fmt::print(stderr, "\n");
   int code = 0;
+  if (repair.unknown_features)
+    fmt::print("{}: uses features that this version does not know: it is not repaired\n", arguments.path);
   if (!repair.originals.empty()) {
     std::string undo = undo_path(arguments);
     if (auto error = write_undo(undo, report.geometry, repair.originals)) {
       code = fail(kExitOperational, *error);
     } else {
-      std::map<u64, fsck::Piece> changed = repair.originals;
-      for (auto& [offset, piece] : changed) std::memcpy(piece.data(), image.data() + offset, piece.size());
-      store_pieces(pool, changed);
+      std::map<u64, fsck::Piece> pieces = repair.originals;
+      for (auto& [offset, piece] : pieces) std::memcpy(piece.data(), image.data() + offset, piece.size());
+      store_pieces(pool, pieces);
+      changed = true;
       fmt::print("{}: {} findings repaired; what was there before is in {}\n", arguments.path, repair.repaired, undo);
       if (repair.structure_damaged)
-        fmt::print("{}: the structure itself is damaged: nothing was taken away\n", arguments.path);
+        fmt::print("{}: some of the damage could not be repaired: nothing was marked free\n", arguments.path);
       lost = repair.lost;
     }
   }
@@ -105,11 +110,12 @@ int mend(const Arguments& arguments, PoolFile& pool, std::vector<u64>& lost) {
 
 int repair(const Arguments& arguments) {
   std::vector<u64> lost;
+  bool changed = false;
   {
     PoolFile pool;
     if (auto error = pool.open(arguments.path, true)) return fail(kExitOperational, *error);
     if (!pool.lock_exclusively()) return fail(kExitOperational, fmt::format("{} is in use", arguments.path));
-    if (int code = mend(arguments, pool, lost)) return code;
+    if (int code = mend(arguments, pool, lost, changed)) return code;
   }
   if (!lost.empty()) {
     std::string error;
@@ -121,7 +127,7 @@ int repair(const Arguments& arguments) {
   if (auto error = pool.open(arguments.path, false)) return fail(kExitOperational, *error);
   fsck::Report report = check(arguments, pool);
   print(arguments, report);
-  return report.clean() ? kExitCorrected : kExitErrorsLeft;
+  return (changed ? kExitCorrected : 0) | (report.clean() ? 0 : kExitErrorsLeft);
 }
 
 int put_back(const Arguments& arguments) {
@@ -150,7 +156,7 @@ int run(const Arguments& arguments) {
   bool marked = std::any_of(report.findings.begin(), report.findings.end(),
                             [](const fsck::Finding& finding) { return finding.code == fsck::Code::F0106; });
   if (report.clean() && !(wanted && marked)) return 0;
-  if (!wanted || report.fatal) return kExitErrorsLeft;
+  if (!wanted) return kExitErrorsLeft;
   return repair(arguments);
 }
 

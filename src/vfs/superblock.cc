@@ -1,5 +1,6 @@
 #include "vfs/superblock.h"
 
+#include "layout/state.h"
 #include "pmem/map.h"
 
 namespace pmemfile::vfs {
@@ -32,7 +33,7 @@ Result<layout::State> read_state(const pmem::Medium& medium) {
   for (u64 copy = 0; copy < layout::kSuperblockCopies; ++copy) {
     layout::State state;
     __builtin_memcpy(&state, medium.at(state_offset(copy)), sizeof state);
-    if (state.crc == layout::struct_crc(state) && state.sequence > best.sequence) best = state;
+    if (layout::state_valid(state) && state.sequence > best.sequence) best = state;
   }
   if (best.sequence == 0) return Error(kErrnoCorrupt);
   return best;

@@ -84,6 +84,22 @@ expect 0 "for good" "$bin/fsck.pmemfile" p
 expect 0 "and undone" "$bin/fsck.pmemfile" --put-back undo p
 cmp -s p damaged || { echo "FAILED: undo is not exact"; failed=1; }
 "$bin/fsck.pmemfile" -y p > /dev/null
+cp p broken
+inodes=$(od -An -tu8 -j104 -N8 broken)
+dd if=/dev/zero of=broken bs=1 seek=$((inodes * 4096 + 128)) count=64 conv=notrunc status=none # the root directory's trie
+expect 4 "a lost tree is found" "$bin/fsck.pmemfile" -n broken
+says F0408
+expect 1 "and gets a name" "$bin/fsck.pmemfile" -y --undo undo2 broken
+expect 0 "for good" "$bin/fsck.pmemfile" broken
+expect 0 "in lost+found" "$bin/pmemfile" ls broken:/lost+found
+says '#'
+dd if=/dev/zero of=broken bs=1 seek=2048 count=128 conv=notrunc status=none
+dd if=/dev/zero of=broken bs=1 seek=$((4096 + 2048)) count=128 conv=notrunc status=none
+expect 4 "both states lost" "$bin/fsck.pmemfile" -n broken
+says F0105
+expect 1 "are made anew" "$bin/fsck.pmemfile" -y --undo undo3 broken
+expect 0 "for good" "$bin/fsck.pmemfile" broken
+rm -f broken undo2 undo3
 
 # run
 if [ -e "$bin/src/preload/libpmemfile.so" ] || [ -e "$bin/libpmemfile.so" ]; then
