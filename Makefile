@@ -29,6 +29,10 @@ asan ubsan tsan:
 	cmake --build build/$@
 	$(CTEST) --test-dir build/$@ -L unit
 
+fuzz: ## libFuzzer's targets, with clang (docs/fuzzing.md)
+	cmake --preset fuzz
+	cmake --build build/fuzz --target fuzzers
+
 asan: ## unit tests under AddressSanitizer
 ubsan: ## unit tests under UndefinedBehaviorSanitizer
 tsan: ## unit tests under ThreadSanitizer
@@ -66,4 +70,4 @@ chroot: ## ./quickstart and ./test in a bare Debian 12 (as root)
 format: ## clang-format over the sources
 	git ls-files '*.cc' '*.h' | xargs clang-format -i
 
-.PHONY: help build debug test test-quick nightly asan ubsan tsan apps bench bench-check bench-record lint explore install-check dax soak chroot format
+.PHONY: help build debug test test-quick nightly asan ubsan tsan fuzz apps bench bench-check bench-record lint explore install-check dax soak chroot format

@@ -1,0 +1,34 @@
+// Sound pools of the smallest size to start from, and where in them the structures stand.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "layout/layout.h"
+
+namespace pmemfile::fuzz {
+
+using Image = std::vector<std::byte>;
+
+// Blocks by what they hold, inodes in use by number.
+struct Catalog {
+  std::vector<u64> inodes, leaves, dir_nodes, map_nodes, xattrs, data, free;
+};
+
+struct StartingPool {
+  std::string name;
+  Image image;
+  layout::Geometry geometry{};
+  Catalog catalog;
+};
+
+// A folder of this process for pools and segments, removed at exit.
+const std::string& scratch_dir();
+
+// Made once, by the code under test.
+const std::vector<StartingPool>& starting_pools();
+
+// Names that are in some starting pool, and some that are not.
+const std::string& path_of(u8 choice);
+
+} // namespace pmemfile::fuzz
