@@ -60,27 +60,6 @@ bool header_is_sound(PlanHeader& h, const char (&key)[kMaxKeyBytes], u64 file_by
          inside(h.fixup_offset, u64{h.fixup_count} * sizeof(u32), file_bytes);
 }
 
-Result<void> read_plan(int fd, const char (&key)[kMaxKeyBytes], OpenPlan& out) {
-  struct stat st;
-  const long r = raw_syscall(SYS_fstat, fd, as_arg(&st));
-  if (r != 0) return Error(static_cast<int>(-r));
-  // What is in the file becomes code of this process.
-  const bool ours = st.st_uid == 0 || static_cast<long>(st.st_uid) == raw_syscall(SYS_geteuid);
-  if (!S_ISREG(st.st_mode) || !ours || (st.st_mode & (S_IWGRP | S_IWOTH)) != 0) return Error(EPERM);
-  struct {
-    PlanHeader header;
-    TextPatch first_patch;
-  } start{};
-  const long got = raw_syscall(SYS_pread64, fd, as_arg(&start), sizeof start, 0);
-  if (got < static_cast<long>(sizeof start.header)) return Error(ENOENT);
-  out.header = start.header;
-  out.first_patch = start.first_patch;
-  out.file_bytes = static_cast<u64>(st.st_size);
-  if (!header_is_sound(out.header, key, out.file_bytes)) return Error(ENOENT);
-  out.fd = fd;
-  return {};
-}
-
 bool is_unpatched(const TextPatch& patch, u64 text) {
   return __builtin_memcmp(reinterpret_cast<const void*>(text + patch.text_offset), patch.original, patch.size) == 0;
 }
@@ -196,6 +175,27 @@ Result<Applied> apply_in_place(const OpenPlan& plan, u64 base) {
 }
 
 } // namespace
+
+Result<void> read_plan(int fd, const char (&key)[kMaxKeyBytes], OpenPlan& out) {
+  struct stat st;
+  const long r = raw_syscall(SYS_fstat, fd, as_arg(&st));
+  if (r != 0) return Error(static_cast<int>(-r));
+  // What is in the file becomes code of this process.
+  const bool ours = st.st_uid == 0 || static_cast<long>(st.st_uid) == raw_syscall(SYS_geteuid);
+  if (!S_ISREG(st.st_mode) || !ours || (st.st_mode & (S_IWGRP | S_IWOTH)) != 0) return Error(EPERM);
+  struct {
+    PlanHeader header;
+    TextPatch first_patch;
+  } start{};
+  const long got = raw_syscall(SYS_pread64, fd, as_arg(&start), sizeof start, 0);
+  if (got < static_cast<long>(sizeof start.header)) return Error(ENOENT);
+  out.header = start.header;
+  out.first_patch = start.first_patch;
+  out.file_bytes = static_cast<u64>(st.st_size);
+  if (!header_is_sound(out.header, key, out.file_bytes)) return Error(ENOENT);
+  out.fd = fd;
+  return {};
+}
 
 Result<void> open_plan(const char* const* caches, const char (&key)[kMaxKeyBytes], OpenPlan& out) {
   int error = ENOENT;

@@ -20,6 +20,8 @@ struct OpenPlan {
 
 // ENOENT: there is no plan. EPERM: its file could be written by others.
 Result<void> open_plan(const char* const* caches, const char (&key)[kMaxKeyBytes], OpenPlan& out);
+// The same of an open file. After an error the descriptor is still the caller's.
+Result<void> read_plan(int fd, const char (&key)[kMaxKeyBytes], OpenPlan& out);
 void close_plan(OpenPlan& plan);
 
 struct Applied {

@@ -49,6 +49,17 @@ void warn(std::string_view name, int error) {
   the_source.warn(line.view());
 }
 
+// Where no cache can be written to, each process makes its own plan.
+Result<void> plan_for_this_process(const char* file, const char (&key)[kMaxKeyBytes], OpenPlan& plan) {
+  const long fd = raw_syscall(SYS_memfd_create, as_arg("pmemfile-plan"), 0);
+  if (is_syscall_error(fd)) return Error(static_cast<int>(-fd));
+  raw_syscall(SYS_fchmod, fd, 0600);
+  Result<void> made = run_planner({the_source.planners, the_source.caches, static_cast<int>(fd)}, file);
+  if (made.ok()) made = read_plan(static_cast<int>(fd), key, plan);
+  if (!made.ok()) raw_syscall(SYS_close, fd);
+  return made;
+}
+
 Result<void> open_or_make_plan(const ObjectToPatch& object, OpenPlan& plan) {
   const Result<void> opened = open_plan(the_source.caches, object.key, plan);
   if (opened.ok() || !the_source.may_plan) return opened;
@@ -59,8 +70,10 @@ Result<void> open_or_make_plan(const ObjectToPatch& object, OpenPlan& plan) {
     if (fd < 0) return Error(ENOENT);
     path << "/proc/" << static_cast<i64>(raw_syscall(SYS_getpid)) << "/fd/" << fd;
   }
-  TRY(run_planner({the_source.planners, the_source.caches}, object.path == nullptr ? path.c_str() : object.path));
-  return open_plan(the_source.caches, object.key, plan);
+  const char* file = object.path == nullptr ? path.c_str() : object.path;
+  const Result<void> made = run_planner({the_source.planners, the_source.caches, -1}, file);
+  if (made.ok()) return open_plan(the_source.caches, object.key, plan);
+  return made.error() == ENOEXEC ? plan_for_this_process(file, object.key, plan) : made;
 }
 
 void forget_overlapped(u64 text, u64 text_bytes) {

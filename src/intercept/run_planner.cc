@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 
 #include "base/syscall.h"
+#include "base/text.h"
 
 namespace pmemfile::intercept {
 
@@ -34,6 +35,12 @@ Result<void> run_planner(const PlannerCommand& command, const char* object_path)
   for (const char* const* cache = command.caches; *cache != nullptr && count + 4 < kMaxArguments; ++cache) {
     argv[count++] = "--cache";
     argv[count++] = *cache;
+  }
+  FixedText<16> output;
+  if (command.output >= 0) {
+    count = 1;
+    argv[count++] = "--output-descriptor";
+    argv[count++] = (output << static_cast<i64>(command.output)).c_str();
   }
   argv[count++] = object_path;
   argv[count] = nullptr;

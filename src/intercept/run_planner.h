@@ -11,6 +11,7 @@ namespace pmemfile::intercept {
 struct PlannerCommand {
   const char* const* programs; // tried in order; ends in null
   const char* const* caches;   // likewise
+  int output;                  // -1, or a descriptor that gets the plan instead
 };
 Result<void> run_planner(const PlannerCommand& command, const char* object_path);
 

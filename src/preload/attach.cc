@@ -1,5 +1,8 @@
 #include "preload/attach.h"
 
+#include <signal.h>
+#include <sys/resource.h>
+
 #include "preload/config.h"
 #include "preload/descriptors.h"
 
@@ -8,7 +11,41 @@ namespace {
 
 u32 g_attaching; // lock of attach_now; a child in our memory is alone with its Process and does not take it
 
+// Limits of the program that are not meant for us: while this lives, files may be large (a V that is made) and descriptors
+// many. What cannot be raised ends in an error of the call, not in a signal.
+class RaisedLimits {
+ public:
+  RaisedLimits() {
+    raise(RLIMIT_NOFILE, descriptors_, kEnoughDescriptors);
+    raise(RLIMIT_FSIZE, file_size_, RLIM_INFINITY);
+    u64 ignore[4] = {1};
+    if (is_small()) raw_syscall(SYS_rt_sigaction, SIGXFSZ, as_arg(ignore), as_arg(action_), 8);
+  }
+  ~RaisedLimits() {
+    if (is_small()) raw_syscall(SYS_rt_sigaction, SIGXFSZ, as_arg(action_), 0, 8);
+    if (is_small()) raw_syscall(SYS_prlimit64, 0, RLIMIT_FSIZE, as_arg(&file_size_), 0);
+    if (descriptors_.rlim_cur < kEnoughDescriptors) raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, as_arg(&descriptors_), 0);
+  }
+  RaisedLimits(const RaisedLimits&) = delete;
+  RaisedLimits& operator=(const RaisedLimits&) = delete;
+
+ private:
+  static constexpr u64 kEnoughDescriptors = 64;
+  bool is_small() const { return file_size_.rlim_cur != RLIM_INFINITY; }
+  static void raise(int resource, struct rlimit& saved, u64 wanted) {
+    raw_syscall(SYS_prlimit64, 0, resource, 0, as_arg(&saved));
+    if (saved.rlim_cur >= wanted) return;
+    struct rlimit raised{wanted, max_of<u64>(wanted, saved.rlim_max)};
+    if (raw_syscall(SYS_prlimit64, 0, resource, as_arg(&raised), 0) == 0) return;
+    raised = {saved.rlim_max, saved.rlim_max}; // without privilege
+    raw_syscall(SYS_prlimit64, 0, resource, as_arg(&raised), 0);
+  }
+  struct rlimit descriptors_, file_size_;
+  u64 action_[4];
+};
+
 vfs::Pool* attach(u32 mount) {
+  RaisedLimits raised;
   vfs::AttachFailure failure{};
   vfs::AttachOptions options;
   options.shm_dir = g_config.shm_dir;

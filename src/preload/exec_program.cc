@@ -3,6 +3,7 @@
 #include <elf.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "preload/descriptors.h"
@@ -32,6 +33,19 @@ void unmap(Copy& copy) {
   copy.base = nullptr;
 }
 
+// The copy is no file of the program's: RLIMIT_FSIZE is lifted for it, as far as the hard limit goes.
+long set_size(int fd, u64 size) {
+  struct rlimit limit{};
+  raw_syscall(SYS_prlimit64, 0, RLIMIT_FSIZE, 0, as_arg(&limit));
+  if (limit.rlim_cur >= size) return raw_syscall(SYS_ftruncate, fd, static_cast<long>(size));
+  if (limit.rlim_max < size) return -EFBIG; // without SIGXFSZ
+  struct rlimit raised{limit.rlim_max, limit.rlim_max};
+  raw_syscall(SYS_prlimit64, 0, RLIMIT_FSIZE, as_arg(&raised), 0);
+  long result = raw_syscall(SYS_ftruncate, fd, static_cast<long>(size));
+  raw_syscall(SYS_prlimit64, 0, RLIMIT_FSIZE, as_arg(&limit), 0);
+  return result;
+}
+
 Result<Copy> copy_file(Call& call, u32 mount, Ino ino, std::string_view name) {
   journal::Store& store = call.pool(mount).store();
   u64 size = TRY(inode::read(store, ino)).size;
@@ -41,7 +55,7 @@ Result<Copy> copy_file(Call& call, u32 mount, Ino ino, std::string_view name) {
   long made = raw_syscall(SYS_memfd_create, as_arg(short_name), MFD_CLOEXEC);
   if (made < 0) return Error(static_cast<int>(-made));
   Copy copy{move_high(static_cast<int>(made)), nullptr, size};
-  long room = raw_syscall(SYS_ftruncate, copy.fd, static_cast<long>(size));
+  long room = set_size(copy.fd, size);
   if (room == 0) room = raw_syscall(SYS_mmap, 0, static_cast<long>(size), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, copy.fd, 0);
   int error = is_syscall_error(room) ? static_cast<int>(-room) : 0;
   if (error == 0) {

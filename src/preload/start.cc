@@ -64,11 +64,18 @@ void wishes_of_the_user() {
 __attribute__((constructor)) void start(int, char**, char** environment) {
   if (environment == nullptr || is_secure(environment)) return;
   if (!read_config(environment)) return;
+<<<<<<< HEAD
   start_process(g_process);
   if (g_config.exec_state != nullptr) {
     if (thread_block() == nullptr) give_up("no memory", "at start", "free some");
     adopt_state(g_config.exec_state, environment);
   }
+=======
+  if (!make_descriptor_table(g_process) || thread_block() == nullptr) give_up("no memory", "at start", "free some");
+  take_pools(environment);
+  for (u32 i = 0; i < g_mount_count; ++i)
+    if (g_process.pools[i] == nullptr) give_up("the program before handed over fewer pools", g_mounts[i].pool_path, "set PMEMFILE_POOLS anew");
+>>>>>>> 203aa42 (preload, intercept, shm: a start without /proc, with low limits, and where no plan can be kept)
   remove_variable(environment, kStateVariable);
   start_pools();
   start_signals(g_process);

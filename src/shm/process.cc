@@ -121,10 +121,11 @@ Result<Registered> register_process(Segment& v, i32 pid, ProcessState state, Inh
     close_fd(registered.token_fd);
     return Error(ENFILE);
   }
-  // Rights were lost since attach (setuid, chroot): the child takes a lock of its own once it runs.
-  if (state != ProcessState::kPrepared || reopened.error() == EMFILE || reopened.error() == ENFILE) return Error(reopened.error());
+  if (reopened.error() == EMFILE || reopened.error() == ENFILE) return Error(reopened.error());
+  // No /proc, or rights were lost since attach (setuid, chroot): a lock of the process itself.
   if (!take_any_entry(v, TokenFile{v.fd, true}, pid, state, &registered.ref)) return Error(ENFILE);
   registered.token_fd = kClassicToken;
+  if (state != ProcessState::kPrepared) return registered;
   // Between the parent's lock and the child's nobody must take the entry for a dead one's.
   fetch_add(process_table(v).claims, u64{1});
   store_release(find_process(v, registered.ref)->claim, pack(v.self));

@@ -147,6 +147,9 @@ const char* why_no_segment(int error) {
     case EACCES: return "its shared segment may not be made in /dev/shm (or PMEMFILE_SHM_DIR): no permission there";
     case ENOENT:
     case ENOTDIR: return "there is no directory for its shared segment: /dev/shm is missing, or PMEMFILE_SHM_DIR is wrong";
+    case EMFILE: return "too few descriptors (ulimit -n)";
+    case EFBIG: return "its shared segment would be larger than files may be (ulimit -f)";
+    case ENOMEM: return "no room in the address space for its shared segment (ulimit -v)";
     default: return "its shared segment cannot be made in /dev/shm (or PMEMFILE_SHM_DIR)";
   }
 }
@@ -255,6 +258,7 @@ Result<void> join(Attach& a, bool fresh) {
   if (a.read_only) return PoolInternals::make_private_tables(pool);
   long pid = raw_syscall(SYS_getpid);
   auto registered = shm::register_process(store.segment, static_cast<i32>(pid), shm::ProcessState::kLive, empty_inherited_entry, &store);
+  if (registered.error() == EMFILE) return a.fail(EMFILE, "too few descriptors (ulimit -n)");
   if (!registered.ok()) return a.fail(registered.error(), "too many processes are attached");
   store.segment.self = registered.value().ref;
   PoolInternals::set_token(pool, registered.value().token_fd);

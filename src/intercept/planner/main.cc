@@ -2,13 +2,14 @@
 // which the interception engine patches them.
 //
 // Run by the engine when an object has no plan yet, and by hand:
-//   pmemfile-plan {--cache DIR... | --output FILE} [--verbose] OBJECT...
+//   pmemfile-plan {--cache DIR... | --output FILE | --output-descriptor N} [--verbose] OBJECT...
 // The first cache that can be written to is used.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 
@@ -22,6 +23,7 @@ namespace {
 struct Arguments {
   std::vector<std::string> caches;
   std::string output;
+  int output_descriptor = -1;
   bool verbose = false;
   int first_object = 0;
 };
@@ -46,8 +48,7 @@ std::vector<u8> patched_text(const ElfFile& elf, const Plan& plan) {
   return image;
 }
 
-// Readers open the final name only, so what they find is whole.
-bool write_plan(const ElfFile& elf, Plan& plan, const std::string& path) {
+bool write_plan(const ElfFile& elf, Plan& plan, int fd) {
   PlanHeader& h = plan.header;
   std::vector<u8> image;
   if (h.patch_count != 0) {
@@ -59,16 +60,20 @@ bool write_plan(const ElfFile& elf, Plan& plan, const std::string& path) {
   }
   h.checksum = 0;
   h.checksum = crc32c_words(0xffffffff, reinterpret_cast<const u64*>(&h), sizeof h / 8);
+  return write_all(fd, &h, sizeof h, 0) &&
+         (h.patch_count == 0 ||
+          (write_all(fd, plan.patches.data(), plan.patches.size() * sizeof(TextPatch), h.patch_offset) &&
+           write_all(fd, plan.fixups.data(), plan.fixups.size() * sizeof(u32), h.fixup_offset) &&
+           write_all(fd, plan.stubs.data(), plan.stubs.size(), h.stub_offset) &&
+           write_all(fd, image.data(), image.size(), h.image_offset)));
+}
+
+// Readers open the final name only, so what they find is whole.
+bool write_plan(const ElfFile& elf, Plan& plan, const std::string& path) {
   const std::string temporary = path + "." + std::to_string(getpid());
   const int fd = open(temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (fd < 0) return false;
-  const bool written = write_all(fd, &h, sizeof h, 0) &&
-      (h.patch_count == 0 ||
-       (write_all(fd, plan.patches.data(), plan.patches.size() * sizeof(TextPatch), h.patch_offset) &&
-        write_all(fd, plan.fixups.data(), plan.fixups.size() * sizeof(u32), h.fixup_offset) &&
-        write_all(fd, plan.stubs.data(), plan.stubs.size(), h.stub_offset) &&
-        write_all(fd, image.data(), image.size(), h.image_offset))) &&
-      fchmod(fd, 0644) == 0 && rename(temporary.c_str(), path.c_str()) == 0;
+  const bool written = write_plan(elf, plan, fd) && fchmod(fd, 0644) == 0 && rename(temporary.c_str(), path.c_str()) == 0;
   close(fd);
   if (!written) unlink(temporary.c_str());
   return written;
@@ -86,10 +91,12 @@ bool parse(int argc, char** argv, Arguments& out) {
     if (std::strcmp(argv[i], "--verbose") == 0) out.verbose = true;
     else if (std::strcmp(argv[i], "--cache") == 0 && i + 1 < argc) out.caches.emplace_back(argv[++i]);
     else if (std::strcmp(argv[i], "--output") == 0 && i + 1 < argc) out.output = argv[++i];
+    else if (std::strcmp(argv[i], "--output-descriptor") == 0 && i + 1 < argc) out.output_descriptor = std::atoi(argv[++i]);
     else return false;
   }
   out.first_object = i;
-  return i < argc && (!out.caches.empty() || !out.output.empty()) && (out.output.empty() || i + 1 == argc);
+  const bool one_output = !out.output.empty() || out.output_descriptor >= 0;
+  return i < argc && (!out.caches.empty() || one_output) && (!one_output || i + 1 == argc);
 }
 
 void print(const char* object, const Plan& plan) {
@@ -101,6 +108,7 @@ void print(const char* object, const Plan& plan) {
 }
 
 bool store(const ElfFile& elf, Plan& plan, const Arguments& arguments) {
+  if (arguments.output_descriptor >= 0) return write_plan(elf, plan, arguments.output_descriptor);
   if (!arguments.output.empty()) return write_plan(elf, plan, arguments.output);
   for (const std::string& cache : arguments.caches) {
     make_directories(cache);
@@ -144,7 +152,7 @@ int main(int argc, char** argv) {
   using namespace pmemfile::intercept::planner;
   Arguments arguments;
   if (!parse(argc, argv, arguments)) {
-    std::fprintf(stderr, "usage: pmemfile-plan {--cache DIR... | --output FILE} [--verbose] OBJECT...\n");
+    std::fprintf(stderr, "usage: pmemfile-plan {--cache DIR... | --output FILE | --output-descriptor N} [--verbose] OBJECT...\n");
     return 2;
   }
   bool all = true;
