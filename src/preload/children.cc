@@ -4,8 +4,10 @@
 #include <sys/mman.h>
 
 #include "preload/attach.h"
+#include "preload/credentials.h"
 #include "preload/descriptors.h"
 #include "preload/exec.h"
+#include "preload/guests.h"
 #include "preload/handlers.h"
 #include "preload/inflight.h"
 #include "preload/maps.h"
@@ -38,6 +40,7 @@ intercept::CloneKind kind_of(u64 flags) {
 }
 
 void free_run(ChildRun* run) {
+  free_groups(run->process.identity);
   if (run->exec_room != nullptr) raw_syscall(SYS_munmap, as_arg(run->exec_room), static_cast<long>(run->exec_room_bytes));
   if (run->process.fds != nullptr) raw_syscall(SYS_munmap, as_arg(run->process.fds), kMaxDescriptors * sizeof(u64));
   raw_syscall(SYS_munmap, as_arg(run), sizeof(ChildRun));
@@ -76,7 +79,7 @@ long copy_process(ChildRun* run, Process& from) {
     if (!make_descriptor_table(copy)) return -ENOMEM;
     memcpy(copy.fds, from.fds, from.fd_end * sizeof(u64));
   }
-  if (copy.credentials.groups == from.groups) copy.credentials.groups = copy.groups;
+  copy_identity(copy, from, *t_thread.block);
   for (u32 i = 0; i < g_mount_count; ++i) {
     if (from.pools[i] == nullptr) continue;
     Result<vfs::Pool*> view = from.pools[i]->view_as_child(run->tickets[i]);
@@ -166,6 +169,7 @@ long child_event(void* argument) {
   g_threads = 1;
   reset_map_lock();
   keep_only_block(&block);
+  forget_all_guests();
   for (u32 i = 0; i < g_mount_count; ++i) {
     if (process.pools[i] == nullptr) continue;
     int old_token = process.pools[i]->token_fd();
@@ -185,7 +189,7 @@ void run_event(long (*event)(void*), EventCall& call) {
   ThreadBlock* block = t_thread.block;
   if (block == nullptr) return;
   t_thread.in_call = 1;
-  pmemfile_preload_on_stack(event, &call, block->stack + sizeof block->stack);
+  run_on_hook_stack(*block, call.frame->rsp(), event, &call);
   t_thread.in_call = 0;
   if (block->pending_count != 0) raise_pending(*block, -1, 0);
 }
@@ -195,12 +199,17 @@ void on_parent(intercept::Frame& frame, intercept::CloneKind kind, u64, long res
     if (result < 0) fetch_add(g_threads, ~u32{0});
     return;
   }
+  if (kind == intercept::CloneKind::SharedMemory) return;
   EventCall call{&frame, kind, result};
   run_event(parent_event, call);
 }
 
 void on_child(intercept::Frame& frame, intercept::CloneKind kind, u64) {
-  if (kind == intercept::CloneKind::Thread) return; // its words are fresh
+  if (kind == intercept::CloneKind::SharedMemory) return become_guest();
+  if (kind == intercept::CloneKind::Thread) { // its words are fresh
+    if (load_relaxed(g_guest_count) != 0) forget_guest(static_cast<i32>(raw_syscall(SYS_gettid)));
+    return;
+  }
   EventCall call{&frame, kind, 0};
   run_event(child_event, call);
 }
@@ -221,11 +230,15 @@ namespace {
 long begin_clone(Call& call, u64 flags) {
   intercept::CloneKind kind = kind_of(flags);
   if (kind == intercept::CloneKind::Thread) {
+    if ((flags & (CLONE_FILES | CLONE_FS)) != (CLONE_FILES | CLONE_FS)) return refuse(call, EINVAL); // as unshare
     fetch_add(g_threads, 1u);
     return kPassOn;
   }
-  // A child in our memory that goes on beside us, on thread-local storage that may be ours, cannot be told apart.
-  if (kind == intercept::CloneKind::SharedMemory) return refuse(call, ENOSYS);
+  // With descriptors of its own it would keep our token alive, and close what is still in use here.
+  if (kind == intercept::CloneKind::SharedMemory) {
+    if ((flags & CLONE_FILES) == 0) return refuse(call, ENOSYS);
+    return may_have_guest() ? kPassOn : -EAGAIN;
+  }
   long error = begin_run(call, kind);
   return error != 0 ? error : kPassOn;
 }

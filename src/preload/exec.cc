@@ -205,7 +205,7 @@ long find_target(Call& call, int dirfd, const char* path, unsigned options, Targ
     if (attr.error() != vfs::kEscaped) {
       if (!attr.ok()) return -attr.error();
       if (S_ISLNK(attr.value().mode)) return -ELOOP;
-      if (!S_ISREG(attr.value().mode) || !vfs::may_access(call.process.credentials, attr.value(), X_OK) ||
+      if (!S_ISREG(attr.value().mode) || !vfs::may_access(*task.credentials, attr.value(), X_OK) ||
           (attr.value().mode & 0111) == 0)
         return -EACCES;
       target.ours = true;

@@ -150,6 +150,7 @@ long h_truncate(Call& call);
 long h_umask(Call& call);
 long h_unlink(Call& call);
 long h_unlinkat(Call& call);
+long h_unshare(Call& call);
 long h_utime(Call& call);
 long h_utimensat(Call& call);
 long h_utimes(Call& call);

@@ -9,6 +9,7 @@
 #include "preload/credentials.h"
 #include "preload/descriptors.h"
 #include "preload/failed.h"
+#include "preload/guests.h"
 #include "preload/handlers.h"
 #include "preload/inflight.h"
 #include "preload/maps.h"
@@ -22,10 +23,6 @@ __thread ThreadWords t_thread __attribute__((tls_model("initial-exec")));
 Process g_process;
 
 namespace {
-
-// Of the thread that needs one first; others map theirs.
-ThreadBlock g_first_block;
-bool g_first_block_taken;
 
 enum Filter : u8 { Pass, Fd0, Fd3, Fd01, Fd02, Makes, MakesName1, Name4, Close, Maps, Mmap, Clone, Dents, Mask, Mask0, Mask4, Rights, Exit, Always };
 
@@ -115,9 +112,9 @@ intercept::Verdict serve(intercept::Frame& frame, Process& process) {
     compiler_fence();
     bool published = is_multi_threaded() && outer == 0;
     if (published) publish_numbers(call);
-    long result = outer != 0 || on_alternate_stack(frame.rsp())
-                      ? dispatch(call)
-                      : pmemfile_preload_on_stack(dispatch_on_stack, &call, block->stack + sizeof block->stack);
+    // The kernel's answer to sigaltstack depends on where the thread stands.
+    long result = outer != 0 || call.nr == SYS_sigaltstack ? dispatch(call)
+                                                           : run_on_hook_stack(*block, frame.rsp(), dispatch_on_stack, &call);
     if (PMEMFILE_UNLIKELY(published)) withdraw_numbers(call);
     compiler_fence();
     t_thread.in_call = outer;
@@ -126,7 +123,7 @@ intercept::Verdict serve(intercept::Frame& frame, Process& process) {
       if (raise_pending(*block, call.nr, result)) continue;
     }
     if (result == kPassOn) {
-      if (call.nr == SYS_exit) free_thread_block();
+      if (call.nr == SYS_exit && !process.is_child_view) free_thread_block(); // a child in our memory uses its parent's
       return intercept::Verdict::Pass;
     }
     count_served(call.nr);
@@ -143,6 +140,7 @@ intercept::Verdict hook(intercept::Frame& frame) {
   if (nr >= kCalls) return intercept::Verdict::Pass;
   u8 filter = kFilters.of[nr];
   if (filter == Pass) return intercept::Verdict::Pass;
+  if (is_guest()) return guest_call(frame);
   Process& process = current_process();
   if (!concerns_us(frame, process, filter)) return intercept::Verdict::Pass;
   return serve(frame, process);
@@ -151,15 +149,11 @@ intercept::Verdict hook(intercept::Frame& frame) {
 ThreadBlock* thread_block() {
   ThreadBlock* block = t_thread.block;
   if (PMEMFILE_LIKELY(block != nullptr)) return block;
-  if (!exchange(g_first_block_taken, true)) {
-    block = &g_first_block;
-    raw_syscall(SYS_mprotect, as_arg(block->guard), sizeof block->guard, PROT_NONE);
-  } else {
-    long room = raw_syscall(SYS_mmap, 0, sizeof(ThreadBlock), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (is_syscall_error(room)) return nullptr;
-    block = reinterpret_cast<ThreadBlock*>(room);
-    raw_syscall(SYS_mprotect, room, sizeof block->guard, PROT_NONE);
-  }
+  // Mapped, not a part of our data: leak checkers read the data of all libraries, guard pages included.
+  long room = raw_syscall(SYS_mmap, 0, sizeof(ThreadBlock), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (is_syscall_error(room)) return nullptr;
+  block = reinterpret_cast<ThreadBlock*>(room);
+  raw_syscall(SYS_mprotect, room, sizeof block->guard, PROT_NONE);
   register_block(block);
   t_thread.block = block;
   return block;
@@ -169,7 +163,7 @@ void free_thread_block() {
   ThreadBlock* block = t_thread.block;
   if (block == nullptr) return;
   unregister_block(block);
-  if (block == &g_first_block) return;
+  free_groups(block->identity);
   t_thread.block = nullptr;
   raw_syscall(SYS_munmap, as_arg(block), sizeof(ThreadBlock));
 }
@@ -181,11 +175,10 @@ void lock_process(Process& process) {
 void unlock_process(Process& process) { store_release(process.lock, 0u); }
 
 vfs::Task make_task(Call& call, u32 mount) {
-  if (PMEMFILE_UNLIKELY(!call.process.credentials_known)) read_credentials(call.process);
   vfs::Task task;
   task.pool = &call.pool(mount);
   call.block.task_mounts |= 1u << mount;
-  task.credentials = &call.process.credentials;
+  task.credentials = &credentials_of(call.process, call.block);
   task.umask = call.process.umask;
   task.file_size_limit = load_relaxed(call.process.file_size_limit);
   task.root = Ino{task.pool->store().geometry.root_ino[0]};

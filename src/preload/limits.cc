@@ -41,7 +41,7 @@ long new_limit(Call& call, u64 resource, u64 limit, bool concerns_us) {
   }
   if (resource != RLIMIT_FSIZE) return kPassOn;
   long result = call.kernel();
-  if (call.process.credentials_known) read_file_size_limit(call.process);
+  if (call.process.common_known) read_file_size_limit(call.process);
   return result;
 }
 

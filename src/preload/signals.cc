@@ -4,6 +4,7 @@
 #include <ucontext.h>
 
 #include "preload/failed.h"
+#include "preload/guests.h"
 #include "preload/handlers.h"
 #include "preload/maps.h"
 
@@ -98,8 +99,18 @@ void deliver(int signal, siginfo_t* info, ucontext_t& context) {
   signal_mask(context) &= ~kFaults;
 }
 
+// A guest has the dispositions of its parent, or has set its own past us.
+void signal_of_guest(int signal, siginfo_t* info, void* context) {
+  const KernelAction action = g_process.actions[signal].action;
+  if (action.handler > kNoHandler) return call_program(signal, action, info, context);
+  KernelAction fresh{};
+  set_kernel_action(signal, fresh, nullptr);
+  if (info->si_code <= 0) raw_syscall(SYS_rt_tgsigqueueinfo, raw_syscall(SYS_getpid), raw_syscall(SYS_gettid), signal, as_arg(info));
+}
+
 extern "C" void pmemfile_preload_signal(int signal, siginfo_t* info, void* opaque) {
   auto& context = *static_cast<ucontext_t*>(opaque);
+  if (is_guest()) return signal_of_guest(signal, info, opaque);
   if (t_thread.in_call != 0 && t_thread.block != nullptr)
     defer(signal, info, context, current_process().actions[signal].action);
   else
@@ -172,6 +183,7 @@ void leave_to_program(int signal, siginfo_t* info, ucontext_t& context, bool is_
 
 extern "C" void pmemfile_preload_fault(int signal, siginfo_t* info, void* opaque) {
   auto& context = *static_cast<ucontext_t*>(opaque);
+  if (is_guest()) return signal_of_guest(signal, info, opaque);
   bool is_sent = info->si_code <= 0, comes_again = !is_sent;
   if (!is_sent) {
     u64 at = instruction(context);
@@ -242,6 +254,45 @@ bool on_alternate_stack(u64 stack_pointer) {
 }
 
 namespace {
+
+struct DisarmedRun {
+  long (*fn)(void*);
+  void* argument;
+  u64 mask;
+};
+
+u64 block_all() {
+  u64 all = kHeldBack, old = 0;
+  raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, as_arg(&all), as_arg(&old), 8);
+  return old;
+}
+
+long run_disarmed(void* opaque) {
+  auto& run = *static_cast<DisarmedRun*>(opaque);
+  stack_t off{}, armed{};
+  off.ss_flags = SS_DISABLE;
+  raw_syscall(SYS_sigaltstack, as_arg(&off), as_arg(&armed));
+  change_mask(SIG_SETMASK, run.mask);
+  long result = run.fn(run.argument);
+  run.mask = block_all();
+  raw_syscall(SYS_sigaltstack, as_arg(&armed), 0);
+  return result;
+}
+
+} // namespace
+
+// Alternate stacks are small. While a thread of which the kernel does not see that it stands on one runs, none may be armed:
+// the frame of the next signal would be laid over the handler that is under way.
+long run_on_hook_stack(ThreadBlock& block, u64 stack_pointer, long (*fn)(void*), void* argument) {
+  char* top = block.stack + sizeof block.stack;
+  if (PMEMFILE_LIKELY(!on_alternate_stack(stack_pointer))) return pmemfile_preload_on_stack(fn, argument, top);
+  DisarmedRun run{fn, argument, block_all()};
+  long result = pmemfile_preload_on_stack(run_disarmed, &run, top);
+  change_mask(SIG_SETMASK, run.mask);
+  return result;
+}
+
+namespace {
 // May the kernel end this call with EINTR? Others are made again: nobody would expect it of them.
 bool may_end_with_eintr(long nr) {
   switch (nr) {
@@ -249,6 +300,8 @@ bool may_end_with_eintr(long nr) {
     case SYS_flock: case SYS_fcntl:
     case SYS_sendfile: case SYS_splice: case SYS_copy_file_range:
     case SYS_poll: case SYS_ppoll: case SYS_select: case SYS_pselect6:
+    case SYS_connect: case SYS_accept: case SYS_accept4:
+    case SYS_sendto: case SYS_sendmsg: case SYS_sendmmsg: case SYS_recvfrom: case SYS_recvmsg: case SYS_recvmmsg:
       return true;
     default:
       return false;

@@ -29,5 +29,7 @@ bool mask_concerns_us(u64 set);
 void note_waiting_mask(const intercept::Frame& frame, u64 set);
 // Is this address on the alternate signal stack of the thread?
 bool on_alternate_stack(u64 stack_pointer);
+// Runs fn on the thread's hook stack, for a call of the program at this stack pointer.
+long run_on_hook_stack(ThreadBlock& block, u64 stack_pointer, long (*fn)(void*), void* argument);
 
 } // namespace pmemfile::preload

@@ -12,6 +12,7 @@
 #include "preload/descriptors.h"
 #include "preload/exec_state.h"
 #include "preload/handlers.h"
+#include "preload/link_order.h"
 #include "preload/names_of.h"
 #include "preload/report.h"
 #include "preload/signals.h"
@@ -59,26 +60,21 @@ void wishes_of_the_user() {
   }
 }
 
+// The linker marks this library so that its constructor is the first to run (initfirst): what others open in theirs is seen.
 // Order: nothing of the program may run between taking over the old image's state and patching; the environment is
 // cleaned even if there is nothing to take over.
 __attribute__((constructor)) void start(int, char**, char** environment) {
   if (environment == nullptr || is_secure(environment)) return;
   if (!read_config(environment)) return;
-<<<<<<< HEAD
   start_process(g_process);
   if (g_config.exec_state != nullptr) {
     if (thread_block() == nullptr) give_up("no memory", "at start", "free some");
     adopt_state(g_config.exec_state, environment);
   }
-=======
-  if (!make_descriptor_table(g_process) || thread_block() == nullptr) give_up("no memory", "at start", "free some");
-  take_pools(environment);
-  for (u32 i = 0; i < g_mount_count; ++i)
-    if (g_process.pools[i] == nullptr) give_up("the program before handed over fewer pools", g_mounts[i].pool_path, "set PMEMFILE_POOLS anew");
->>>>>>> 203aa42 (preload, intercept, shm: a start without /proc, with low limits, and where no plan can be kept)
   remove_variable(environment, kStateVariable);
   start_pools();
   start_signals(g_process);
+  go_to_end_of_list();
   open_log();
   open_report();
   intercept::Options options;

@@ -84,6 +84,14 @@ struct Listing {
 };
 inline constexpr unsigned kMaxListings = 8;
 
+// Who a task of the kernel is.
+struct Identity {
+  bool known = false; // read when the first call needs it
+  vfs::Credentials credentials;
+  u32 groups[64] = {};
+  u32* many_groups = nullptr; // if they do not fit
+};
+
 // Begins as zeros but for what start() sets.
 struct Process {
   vfs::Pool* pools[kMaxMounts] = {}; // null: not attached yet (attach.h)
@@ -96,12 +104,12 @@ struct Process {
   int placeholder = 0;       // what descriptors of pool files are made from; -1: not opened yet
   u32 lock = 0;
   Cwd cwd;
-  bool credentials_known = false; // read when the first call needs them
+  // Of all threads; never known once a thread has changed itself while there were others: then each has its own.
+  Identity identity;
+  bool identity_per_thread = false;
+  bool common_known = false; // what follows, which threads share
   u32 umask = 0;
   u64 file_size_limit = 0; // RLIMIT_FSIZE (limits.h)
-  vfs::Credentials credentials;
-  u32 groups[64] = {};
-  u32* many_groups = nullptr; // if they do not fit
   u64 known_epoch = 0;
   KnownDir known[kKnownDirs] = {};
   bool is_child_view = false;
@@ -135,6 +143,7 @@ struct alignas(4096) ThreadBlock {
   u64 deferred;      // mount << 32 | number + 1 that this thread has to close
   u32 pending_count; // signals that came during the call under way: waits end with EINTR
   u64 saved_mask;
+  Identity identity; // with Process::identity_per_thread
   PendingSignal pending[kMaxPending];
   bool pending_restart; // all pending handlers were installed with SA_RESTART
   struct ChildRun* children; // children.cc: clones of this thread that are under way, innermost first
