@@ -131,6 +131,11 @@ struct Stats {
 };
 const Stats& stats();
 
+// Puts the object that contains the engine at the end of the loader's list, for a library that exports nothing. Runtimes of
+// sanitizers insist on being the first of the list, so that what they replace of libc is found in them. Only from a
+// constructor, before there are threads.
+void go_to_end_of_object_list();
+
 // Is the process patched by this copy of the engine?
 bool active();
 

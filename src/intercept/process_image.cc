@@ -1,5 +1,7 @@
 #include "intercept/process_image.h"
 
+#include "intercept/engine.h"
+
 #include <errno.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
@@ -83,6 +85,19 @@ void for_each_object(ObjectVisitor visit, void* context) {
     LoadedObject object{map->l_name, map->l_addr, nullptr, 0};
     if (object.base != vdso && headers_in_memory(object.base, object)) visit(object, context);
   }
+}
+
+void go_to_end_of_object_list() {
+  link_map* own = &_r_debug == nullptr ? nullptr : _r_debug.r_map;
+  while (own != nullptr && own->l_ld != _DYNAMIC) own = own->l_next;
+  if (own == nullptr || own->l_prev == nullptr || own->l_next == nullptr) return;
+  link_map* last = own->l_next;
+  while (last->l_next != nullptr) last = last->l_next;
+  own->l_prev->l_next = own->l_next;
+  own->l_next->l_prev = own->l_prev;
+  last->l_next = own;
+  own->l_prev = last;
+  own->l_next = nullptr;
 }
 
 } // namespace pmemfile::intercept

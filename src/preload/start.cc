@@ -12,7 +12,6 @@
 #include "preload/descriptors.h"
 #include "preload/exec_state.h"
 #include "preload/handlers.h"
-#include "preload/link_order.h"
 #include "preload/names_of.h"
 #include "preload/report.h"
 #include "preload/signals.h"
@@ -74,7 +73,7 @@ __attribute__((constructor)) void start(int, char**, char** environment) {
   remove_variable(environment, kStateVariable);
   start_pools();
   start_signals(g_process);
-  go_to_end_of_list();
+  intercept::go_to_end_of_object_list();
   open_log();
   open_report();
   intercept::Options options;
