@@ -4,7 +4,6 @@
 #include <sched.h>
 #include <sys/mman.h>
 
-#include "preload/attach.h"
 #include "preload/children.h"
 #include "preload/handlers.h"
 #include "preload/limits.h"
@@ -112,7 +111,6 @@ long h_umask(Call& call) {
 // Threads that no longer share descriptors or the working directory cannot be told apart.
 long h_unshare(Call& call) {
   if ((call.arg(0) & (CLONE_FS | CLONE_FILES)) != 0 && is_multi_threaded()) return refuse(call, EINVAL);
-  attach_all(call.process);
   return kPassOn;
 }
 
