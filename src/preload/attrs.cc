@@ -37,7 +37,7 @@ long stat_any(Call& call, int dirfd, unsigned path_index, unsigned options, Kern
       options |= kNeverKnown;
     }
   }
-  long result = at_path(call, dirfd, path_index, options, [&](vfs::Task& task, Place& place) -> Result<void> {
+  long result = at_path(call, dirfd, path_index, options | kTakesProcLinks, [&](vfs::Task& task, Place& place) -> Result<void> {
     if (is_proc_link(place)) return Error(kProcLink);
     return pool_stat(task, place);
   });

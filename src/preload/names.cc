@@ -92,7 +92,7 @@ long readlink_path(Call& call, int dirfd, unsigned index, char* buffer, i64 size
   auto* path = call.pointer<const char>(index);
   long exe = read_own_exe(call, dirfd, path, buffer, static_cast<u64>(static_cast<i32>(size)));
   if (exe != kPassOn) return exe;
-  return at_path(call, dirfd, index, kAllowEmpty, [&](vfs::Task& task, Place& place) -> Result<u64> {
+  return at_path(call, dirfd, index, kAllowEmpty | kTakesProcLinks, [&](vfs::Task& task, Place& place) -> Result<u64> {
     if (place.special == Special::kProcFdLink || place.special == Special::kProcCwd)
       return read_proc_link(call, place, buffer, static_cast<u64>(static_cast<i32>(size)));
     return vfs::readlink_at(task, place.at, place.itself, buffer, static_cast<u64>(static_cast<i32>(size)));

@@ -17,6 +17,8 @@ inline constexpr unsigned kAllowEmpty = 2;   // AT_EMPTY_PATH
 inline constexpr unsigned kLastIsChecked = 4; // the caller finds out itself whether the last component is a symlink
 inline constexpr unsigned kNeverKnown = 8;   // walk, whatever is remembered: for whatever makes or removes names
 
+inline constexpr unsigned kTakesProcLinks = 16; // the caller answers for symlinks in /proc/self that lead to something of ours
+
 enum class Special : u8 { kNone, kProcMounts, kProcMountinfo, kProcExe, kProcCwd, kProcFdLink, kProcFdDir };
 
 struct Place {
@@ -73,6 +75,9 @@ long at_path(Call& call, int dirfd, unsigned path_index, unsigned options, Body&
       if (!place.ours) return result;
     }
     vfs::Task task = make_task(call, place.mount);
+    // The link itself is the kernel's.
+    bool proc_link = place.special == Special::kProcFdLink || place.special == Special::kProcCwd;
+    if (PMEMFILE_UNLIKELY(proc_link) && (options & kTakesProcLinks) == 0) return round == 0 ? kPassOn : -ELOOP;
     auto result = body(task, place);
     if (PMEMFILE_LIKELY(result.error() != vfs::kEscaped)) return to_long(result);
     char* copy = call.block.rooms[0].path;
