@@ -77,9 +77,10 @@ serves "cut short" kept on p cat "$mnt/file"
 
 # ---- The same while somebody is there. ----
 busy p
+version=$(od -An -tx1 -j8 -N4 "$v" | tr -d ' ')
 patch "$v" 8 63000000
 refuses "of another version, in use" 'another version of pmemfile' on p ls "$mnt"
-patch "$v" 8 02000000
+patch "$v" 8 "$version"
 serves "and of this one again" kept on p cat "$mnt/file"
 mv "$v" away
 refuses "removed while in use" 'in use under another shared segment' on p ls "$mnt"
