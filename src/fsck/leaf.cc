@@ -39,6 +39,18 @@ void load(Context& context, const Inode& dir, Leaf& leaf) {
   }
 }
 
+// Names are compared by words, so what stands behind one in its last word has to be zero.
+void check_padding(Context& context, const Inode& dir, Leaf& leaf, unsigned cell, unsigned length) {
+  constexpr unsigned kFirst = layout::kNameBytesFirstCell / 8, kNext = layout::kNameBytesNextCell / 8;
+  if (length % 8 == 0) return;
+  unsigned last = length / 8;
+  unsigned further = last < kFirst ? 0 : (last - kFirst) / kNext + 1;
+  unsigned word = last < kFirst ? 2 + last : (last - kFirst) % kNext;
+  u64 found = leaf.lines[layout::kLeafFirstCellLine + cell + further].words[word];
+  u64 right = found & ((u64{1} << 8 * (length % 8)) - 1);
+  if (found != right) context.find(Code::F0621, leaf.cell_offset(cell + further) + 8 * word, dir.ino, found, right);
+}
+
 // The name of the entry that begins in `cell`; its number of cells, 0 if malformed.
 unsigned read_name(Context& context, const Inode& dir, Leaf& leaf, unsigned cell, Entry& entry) {
   const layout::Line& line = leaf.lines[layout::kLeafFirstCellLine + cell];
@@ -57,6 +69,7 @@ unsigned read_name(Context& context, const Inode& dir, Leaf& leaf, unsigned cell
     std::memcpy(name + done, &part.words[i == 0 ? 2 : 0], take);
     done += take;
   }
+  check_padding(context, dir, leaf, cell, length);
   entry.name = std::string_view(name, length);
   if (std::memchr(name, 0, length) != nullptr || std::memchr(name, '/', length) != nullptr || entry.name == "." ||
       entry.name == "..")

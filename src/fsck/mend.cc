@@ -161,7 +161,7 @@ bool mend_entry(Editor& editor, const Finding& finding) {
       editor.set_word(finding.offset + 8, (about & ~(u64{15} << 40)) | finding.expected << 40);
       return true;
     }
-    case Code::F0618: case Code::F0619: editor.set_word(finding.offset, finding.expected); return true;
+    case Code::F0618: case Code::F0619: case Code::F0621: editor.set_word(finding.offset, finding.expected); return true;
     default: drop_entry(editor, finding.offset); return true;
   }
 }
@@ -208,7 +208,7 @@ bool mend(Editor& editor, Context& context, const Finding& finding) {
     case Code::F0801: editor.set_word(finding.offset + layout::node_word(finding.found / 8), 0); return true;
     default: break;
   }
-  if (finding.code >= Code::F0608 && finding.code <= Code::F0620) return mend_entry(editor, finding);
+  if (finding.code >= Code::F0608 && finding.code <= Code::F0621) return mend_entry(editor, finding);
   return mend_inode(editor, context, finding);
 }
 

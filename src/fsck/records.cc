@@ -4,6 +4,8 @@
 
 #include "fsck/context.h"
 
+#include "layout/state.h"
+
 namespace pmemfile::fsck {
 namespace {
 
@@ -123,9 +125,12 @@ void apply(Context& context, std::vector<Change>& changes) {
 } // namespace
 
 u64 newest_epoch(const Context& context) {
+  // One that a pool never comes to is never in force.
+  constexpr u64 kUnreachable = layout::kMaxRecordEpoch / 2;
   u64 newest = 0;
   for_each_area(context, [&](const Area& area) {
-    if (record_whole(area)) newest = max_of(newest, area.words[offsetof(layout::RecordHeader, epoch) / 8]);
+    u64 epoch = area.words[offsetof(layout::RecordHeader, epoch) / 8];
+    if (record_whole(area) && epoch < kUnreachable) newest = max_of(newest, epoch);
   });
   return newest;
 }

@@ -35,7 +35,8 @@ void replay(Editor& editor, Context& context) {
   for (const auto& [offset, line] : context.image.overlay()) editor.write(offset, &line, sizeof line);
   layout::State state = context.report.state;
   ++state.sequence;
-  ++state.record_epoch;
+  // Beyond those of all records: in a damaged pool one may wait for the next.
+  state.record_epoch = max_of(state.record_epoch, newest_epoch(context)) + 1;
   state.segment_id = 0;
   state.flags &= ~layout::kStateDirty;
   put_state(editor, state);

@@ -12,7 +12,7 @@
 namespace pmemfile::intercept {
 
 inline constexpr u64 kPlanMagic = 0x31304e4c50434d50; // "PMCPLN01"
-inline constexpr u32 kPlanVersion = 2;
+inline constexpr u32 kPlanVersion = 3;
 inline constexpr u64 kPageBytes = 4096;
 
 // Stubs lie this far from the object: where usually nothing is at start (pool and V go elsewhere: base/mapping.h), and near enough to need few page tables of

@@ -43,7 +43,7 @@ def main():
     check("standard input is closed", before=lambda: os.close(0))
     check("standard error is closed", before=lambda: os.close(2))
     check("few descriptors", before=limit(resource.RLIMIT_NOFILE, 12))
-    check("small files only", before=limit(resource.RLIMIT_FSIZE, 4096))
+    check("small files only", before=limit(resource.RLIMIT_FSIZE, 1 << 17))
     check("small stack", before=limit(resource.RLIMIT_STACK, 128 << 10))
     check("no locked memory", before=limit(resource.RLIMIT_MEMLOCK, 0))
     check("no home", env={"HOME": "/nonexistent"})

@@ -212,6 +212,7 @@ TEST_F(FsckTest, DamagedLeavesAreFound) {
       {cell + 8, word(*good_, cell + 8) & ~(u64{0xff} << 48), Code::F0613},
       {cell + 8, (word(*good_, cell + 8) & ~layout::kBlockNoMask) | (u64{1} << 39), Code::F0413},
       {cell + 16, word(*good_, cell + 16) ^ 1, Code::F0609},
+      {cell + 16, word(*good_, cell + 16) | (u64{1} << 63), Code::F0621},
   };
   for (const auto& one : cases) {
     Image image = *good_;
