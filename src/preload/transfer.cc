@@ -152,6 +152,8 @@ long h_copy_file_range(Call& call) {
   if (from.error() != 0) return from.error();
   if (to.error() != 0) return to.error();
   vfs::Task task = make_task(call, mount_of(in));
+  task.scratch = call.block.scratch;
+  task.scratch_bytes = sizeof call.block.scratch;
   long result = end_of_growth(task, vfs::copy_range(task, description_of(in), from.get(), description_of(out), to.get(), call.arg(4)));
   return result > 0 && (!from.put_back() || !to.put_back()) ? -EFAULT : result;
 }

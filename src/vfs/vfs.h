@@ -49,6 +49,8 @@ struct Task {
   u32 escape_length = 0;
   u8 escaped_argument = 0;       // which path of a two-path verb left: 0 or 1
   u64 file_size_limit = ~u64{0}; // RLIMIT_FSIZE; EFBIG beyond it
+  void* scratch = nullptr; // room of this thread's that a verb may use while it runs; null: there is none
+  u64 scratch_bytes = 0;
   bool over_limit = false;       // it was: the signal is the caller's
   u64 mount_id = 0;              // what statx(2) shows of it
   u64 resolve = 0;               // RESOLVE_* of openat2(2); BENEATH and IN_ROOT: `root` is the directory not to be left
