@@ -11,12 +11,16 @@ constexpr u64 kFree = 0, kData = 1, kFormatted = 2, kMetadata = 3;
 bool has_free_inode(Context& context, u64 block) { return context.inode_block(block).in_use != 0xffff; }
 
 void check_formatted(Context& context, u64 block) {
+  bool half_written = false; // one finding is enough
   for (unsigned i = 0; i < layout::kLinesPerBlock; ++i) {
     u64 offset = block * layout::kBlockBytes + i * layout::kLineBytes;
     layout::Line line = context.image.line(offset);
-    if (line.valid()) continue;
-    return context.find(Code::F1007, offset, 0, line.trailer,
-                        layout::make_trailer(line.words, layout::trailer_version(line.trailer)));
+    // The next use goes on from the version, whatever else the line holds.
+    if (!context.check_version(offset, 0, line) || line.valid()) continue;
+    if (!half_written)
+      context.find(Code::F1007, offset, 0, line.trailer,
+                   layout::make_trailer(line.words, layout::trailer_version(line.trailer)));
+    half_written = true;
   }
 }
 
@@ -65,6 +69,7 @@ bool load_bitmap_line(Context& context, u64 index, BitmapLine& planes, bool repo
     planes.meta[i] = line.words[layout::kPlaneMeta + i];
     planes.inodes_free[i] = line.words[layout::kPlaneInodesFree + i];
   }
+  if (report) context.check_version(offset, 0, line);
   if (report && line.words[6] != 0) context.find(Code::F1005, offset, 0, line.words[6], 0);
   return true;
 }

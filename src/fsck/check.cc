@@ -63,11 +63,17 @@ void Context::find(Code code, u64 offset, u64 ino, u64 found, u64 expected, u64 
     ++report.suppressed;
 }
 
+bool Context::check_version(u64 offset, u64 ino, const layout::Line& line) {
+  u64 version = layout::trailer_version(line.trailer);
+  if (version < worn_version) return true;
+  find(Code::F0302, offset, ino, version, 1);
+  return false;
+}
+
 bool Context::load_line(u64 offset, u64 ino, layout::Line& line) {
   line = image.line(offset);
   if (line.valid()) {
-    u64 version = layout::trailer_version(line.trailer);
-    if (version >= layout::kMaxLineVersion) find(Code::F0302, offset, ino, version, 1);
+    check_version(offset, ino, line);
     return true;
   }
   find(Code::F0301, offset, ino, line.trailer,

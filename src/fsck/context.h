@@ -71,6 +71,10 @@ struct Inode {
   u64 next_orphan() const { return words[1][5]; }
   u64 map(unsigned index) const { return words[2 + index / layout::kLineWords][index % layout::kLineWords]; }
 };
+// A line of a later version is reported: use would soon bring it to its end (layout::kMaxLineVersion, from which nothing can be
+// changed). A repair begins again with lines that are half way there, so that what it leaves is far from being reported.
+inline constexpr u64 kWornVersion = layout::kMaxLineVersion - (u64{1} << 40), kWornInRepair = layout::kMaxLineVersion / 2;
+
 inline constexpr u32 kTypeFifo = 0010000, kTypeChar = 0020000, kTypeDir = 0040000, kTypeBlock = 0060000,
                      kTypeFile = 0100000, kTypeLink = 0120000, kTypeSocket = 0140000;
 
@@ -86,6 +90,7 @@ struct Context {
   std::vector<u64> pending; // inodes to visit
   // Directories whose names are looked for, and where these stand (0: not found yet).
   std::unordered_map<u64, u64> hunted;
+  u64 worn_version = kWornVersion;
   bool walk_complete = true; // false: something could not be read, so what is unowned may not be free
 
   const layout::Geometry& geometry() const { return report.geometry; }
@@ -96,6 +101,8 @@ struct Context {
   bool allocatable(u64 block) const {
     return block >= geometry().data_start_block && block < geometry().block_count;
   }
+  // Its version can be advanced for long; false, and a finding, if not.
+  bool check_version(u64 offset, u64 ino, const layout::Line& line);
   // A line of metadata with its checksum looked at; false (and a finding) if wrong.
   bool load_line(u64 offset, u64 ino, layout::Line& line);
   // All payload words of a block of metadata; false if a line is damaged (its words are zeros then).

@@ -38,9 +38,8 @@ class Editor {
   // A changed line counts on from its version, as every other change does; from a version that damage has made up, or
   // that is at its end, it begins again: all records are void, so that nothing can be taken for newer.
   void write_words(u64 offset, layout::Line line) {
-    constexpr u64 kImplausible = layout::kMaxLineVersion / 2;
     u64 version = layout::trailer_version(line.trailer);
-    line.trailer = layout::make_trailer(line.words, version < kImplausible ? version + 1 : 1);
+    line.trailer = layout::make_trailer(line.words, version < kWornInRepair ? version + 1 : 1);
     write(offset, &line, sizeof line);
   }
   void renew_line(u64 offset) { write_words(offset, line(offset)); }

@@ -146,6 +146,7 @@ bool mend_inode(Editor& editor, Context& context, const Finding& finding) {
     // Contents are worth more than a size that does not fit them.
     case Code::F0503: editor.set_word(inode + layout::kInodeSize, (finding.found + 1) * kBlockBytes); return true;
     case Code::F0904: set_flags(editor, finding.ino, 0, layout::kFlagOrphan); return true;
+    case Code::F0905: set_flags(editor, finding.ino, layout::kFlagDead, 0); return true;
     default: return false;
   }
 }

@@ -41,7 +41,8 @@ void mend_line(Editor& editor, Context& context, u64 index, bool only_add) {
     if (owner != Owner::kInodes) put(layout::kPlaneInodesFree, false);
     else if (context.inode_block(block).in_use != 0xffff) put(layout::kPlaneInodesFree, true);
   }
-  if (std::memcmp(right.words, line.words, sizeof line.words) != 0 || !editor.line(offset).valid())
+  if (std::memcmp(right.words, line.words, sizeof line.words) != 0 || !editor.line(offset).valid() ||
+      layout::trailer_version(line.trailer) >= kWornInRepair)
     editor.write_words(offset, right);
 }
 

@@ -7,6 +7,15 @@ namespace {
 
 using layout::kInodesPerBlock;
 
+bool has_contents(const Inode& inode) {
+  if (inode.blocks() != 0 || inode.xattr_block() != 0) return true;
+  if (inode.type() == kTypeDir) return inode.map(0) != 0;
+  if (inode.type() != kTypeFile && inode.size() <= layout::kInlineTargetBytes) return false;
+  for (unsigned i = 0; i < layout::kMapWords; ++i)
+    if (inode.map(i) != 0) return true;
+  return false;
+}
+
 void check_list(Context& context, unsigned list) {
   u64 place = context.geometry().orphan_block * layout::kBlockBytes + list * layout::kLineBytes;
   layout::Line head;
@@ -30,6 +39,9 @@ void check_list(Context& context, unsigned list) {
       context.find(Code::F0903, inode.offset(), ino, list, ino % layout::kOrphanLists, place, Cut::kZeroWord);
     if ((inode.flags() & (layout::kFlagOrphan | layout::kFlagTruncating)) == 0)
       context.find(Code::F0904, inode.offset(), ino, inode.flags(), layout::kFlagOrphan);
+    // Who leaves its list as a dead one is not looked at again.
+    if ((inode.flags() & layout::kFlagDead) != 0 && has_contents(inode))
+      context.find(Code::F0905, inode.offset(), ino, inode.flags(), inode.flags() & ~layout::kFlagDead);
     place = inode.offset() + layout::kInodeNextOrphan;
     ino = inode.next_orphan();
   }

@@ -90,6 +90,7 @@ bool walk_and_mend(Editor& editor, Repair& result, Report& report, const Options
                    bool last) {
   Context context(editor.image(), options);
   context.hunted = std::move(hunted);
+  context.worn_version = kWornInRepair;
   check_superblocks(context);
   check_structure(context);
   Stage stage = earliest(context.report);

@@ -119,6 +119,38 @@ TEST_F(FsckTest, SoundPoolIsClean) {
   EXPECT_EQ(report.totals.directories, 6u);
 }
 
+// Nothing is built on a line whose version cannot be advanced: such a pool could not even be attached.
+TEST_F(FsckTest, LinesNearTheEndOfTheirVersionsAreRenewed) {
+  layout::Geometry g = geometry();
+  u64 formatted = 0; // a block that is free and formatted
+  auto plane = [&](unsigned first, u64 block) {
+    return word(*good_, g.bitmap_start_block * 4096 + block / 128 * 64 + (first + block % 128 / 64) * 8) >> block % 64 & 1;
+  };
+  for (u64 block = g.data_start_block; block < g.block_count; ++block)
+    if (plane(layout::kPlaneUsed, block) == 0 && plane(layout::kPlaneMeta, block) != 0) formatted = block;
+  Image formatted_image = *good_;
+  if (formatted == 0) {
+    formatted = g.block_count - 1;
+    u64 at = g.bitmap_start_block * 4096 + formatted / 128 * 64 + (layout::kPlaneMeta + formatted % 128 / 64) * 8;
+    set_word(formatted_image, at, word(formatted_image, at) | u64{1} << formatted % 64);
+  }
+  for (u64 offset : {inode_at(file_, 0), root_leaf(Ino{g.root_ino[0]}) * 4096 + 64, g.bitmap_start_block * 4096, g.orphan_block * 4096,
+                     formatted * 4096 + 128})
+    for (u64 version : {layout::kMaxLineVersion, layout::kMaxLineVersion - 1, layout::kMaxLineVersion / 2 + 1}) {
+      SCOPED_TRACE(offset);
+      Image image = formatted_image;
+      layout::Line line;
+      memcpy(&line, image.data() + offset, 64);
+      line.trailer = layout::make_trailer(line.words, version);
+      memcpy(image.data() + offset, &line, 64);
+      if (version >= layout::kMaxLineVersion - 1) expect(image, Code::F0302);
+      fsck::Report report;
+      fsck::repair(image, report);
+      EXPECT_LT(layout::trailer_version(word(image, offset + 56)), u64{2});
+      EXPECT_TRUE(fsck::check(image).clean());
+    }
+}
+
 TEST_F(FsckTest, OneSuperblockCopyIsEnoughAndNoneIsFatal) {
   Image image = *good_;
   image[40] ^= std::byte{1};
@@ -255,6 +287,12 @@ TEST_F(FsckTest, OrphanListsAreFollowed) {
   image = *good_;
   set_word(image, g.orphan_block * 4096, 5);
   expect(image, Code::F0901);
+  // One that says it has no contents is freed without them.
+  image = *good_;
+  set_word(image, g.orphan_block * 4096 + list * 64, pmemfile::raw(file_));
+  u64 flags = layout::kFlagOrphan | layout::kFlagDead;
+  set_word(image, inode_at(file_, layout::kInodeModeWord), u64{0100644} | flags << 16 | u64{42} << 32);
+  expect(image, Code::F0905);
 }
 
 // Damage, repair, and a second check that finds nothing; the pieces put back give the damage again.
