@@ -65,6 +65,10 @@ void vdso_start() {
 i64 coarse_realtime_ns() {
   timespec time{};
   ClockGettime function = load_acquire(vdso_clock_gettime);
+  if (PMEMFILE_UNLIKELY(function == nullptr)) {
+    vdso_start();
+    function = load_acquire(vdso_clock_gettime);
+  }
   if (function == nullptr || function(CLOCK_REALTIME_COARSE, &time) != 0)
     raw_syscall(SYS_clock_gettime, CLOCK_REALTIME_COARSE, as_arg(&time));
   return time.tv_sec * 1'000'000'000 + time.tv_nsec;

@@ -1,7 +1,6 @@
 // The clock without a system call: the kernel's vDSO, found once, called directly.
 //
-// Rules: hook-safe, any thread. vdso_start() may be called by several threads at once; before it was called, or
-// where there is no vDSO, the clock costs a system call.
+// Rules: hook-safe, any thread. vdso_start() may be called by several threads at once; where there is no vDSO the clock costs a system call.
 #pragma once
 
 #include "base/types.h"

@@ -16,11 +16,6 @@ constexpr int kChangeFlags = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH;
 
 vfs::Follow follow_of(unsigned options) { return (options & kFollowLast) != 0 ? vfs::Follow::kYes : vfs::Follow::kNo; }
 
-// What stat says of a symlink in /proc/self/fd that leads to a file of ours: what the kernel says of it.
-bool is_proc_link(const Place& place) { return place.special == Special::kProcFdLink || place.special == Special::kProcCwd; }
-
-constexpr int kProcLink = 1011; // internal: the kernel's answer on the link itself is the right one
-
 // stat without following first: one system call, as the program asked for, and the answer is right unless the
 // last component turns out to be a symlink.
 template <class KernelTry, class PoolStat>
@@ -32,17 +27,13 @@ long stat_any(Call& call, int dirfd, unsigned path_index, unsigned options, Kern
     if (error != 0) return error;
     if (!place.ours) {
       long result = try_kernel();
-      if (result != -ELOOP && !(result == -ENOENT && place.known)) return result;
-      if (result == -ENOENT) first = result;
+      if (result != -ELOOP && (!place.known || was_right(call, dirfd, call.pointer<const char>(path_index), result))) return result;
+      if (result != -ELOOP) first = result;
       options |= kNeverKnown;
     }
   }
-  long result = at_path(call, dirfd, path_index, options | kTakesProcLinks, [&](vfs::Task& task, Place& place) -> Result<void> {
-    if (is_proc_link(place)) return Error(kProcLink);
-    return pool_stat(task, place);
-  });
-  if (result == kPassOn) return first;
-  return result == -kProcLink ? kPassOn : result;
+  long result = at_path(call, dirfd, path_index, options, [&](vfs::Task& task, Place& place) { return pool_stat(task, place); });
+  return result == kPassOn ? first : result;
 }
 
 long stat_path(Call& call, int dirfd, unsigned path_index, unsigned options, struct stat* out) {
@@ -107,14 +98,14 @@ long access_path(Call& call, int dirfd, unsigned path_index, int mode, int flags
 long chmod_path(Call& call, int dirfd, unsigned path_index, u32 mode, int flags) {
   if ((flags & ~kChangeFlags) != 0) return -EINVAL;
   unsigned options = ((flags & AT_SYMLINK_NOFOLLOW) != 0 ? 0 : kFollowLast) | ((flags & AT_EMPTY_PATH) != 0 ? kAllowEmpty : 0);
-  return at_path(call, dirfd, path_index, options, [&](vfs::Task& task, Place& place) {
+  return at_path(call, dirfd, path_index, options | kNeverKnown, [&](vfs::Task& task, Place& place) {
     return vfs::chmod_at(task, place.at, follow_of(options), place.itself, mode & 07777);
   });
 }
 long chown_path(Call& call, int dirfd, unsigned path_index, u32 uid, u32 gid, int flags) {
   if ((flags & ~kChangeFlags) != 0) return -EINVAL;
   unsigned options = ((flags & AT_SYMLINK_NOFOLLOW) != 0 ? 0 : kFollowLast) | ((flags & AT_EMPTY_PATH) != 0 ? kAllowEmpty : 0);
-  return at_path(call, dirfd, path_index, options, [&](vfs::Task& task, Place& place) {
+  return at_path(call, dirfd, path_index, options | kNeverKnown, [&](vfs::Task& task, Place& place) {
     return vfs::chown_at(task, place.at, follow_of(options), place.itself, uid, gid);
   });
 }
@@ -164,7 +155,7 @@ long set_times(Call& call, int dirfd, unsigned path_index, int flags, const time
   if ((flags & ~kChangeFlags) != 0) return -EINVAL;
   unsigned options = (flags & AT_SYMLINK_NOFOLLOW) != 0 ? 0 : kFollowLast;
   if ((flags & AT_EMPTY_PATH) != 0) options |= kAllowEmpty;
-  return at_path(call, dirfd, path_index, options, [&](vfs::Task& task, Place& place) {
+  return at_path(call, dirfd, path_index, options | kNeverKnown, [&](vfs::Task& task, Place& place) {
     return vfs::utimens_at(task, place.at, follow_of(options), place.itself, times);
   });
 }

@@ -77,7 +77,7 @@ bool evade_number(Process& process, u32 fd) {
 
 long h_chdir(Call& call) {
   bool in_kernel = true;
-  long result = at_path(call, AT_FDCWD, 0, kFollowLast, [&](vfs::Task& task, Place& place) -> Result<void> {
+  long result = at_path(call, AT_FDCWD, 0, kFollowLast | kNeverKnown, [&](vfs::Task& task, Place& place) -> Result<void> {
     inode::Attr attr = TRY(vfs::resolve(task, place.at, vfs::Follow::kYes, place.itself));
     if (!S_ISDIR(attr.mode)) return Error(ENOTDIR);
     if (!vfs::may_access(*task.credentials, attr, X_OK)) return Error(EACCES);
@@ -122,7 +122,7 @@ long h_getcwd(Call& call) {
 // A root inside a pool would leave the program without its kernel files.
 long h_chroot(Call& call) {
   Place place;
-  long error = locate(call, AT_FDCWD, call.pointer<const char>(0), kFollowLast, 0, place);
+  long error = locate(call, AT_FDCWD, call.pointer<const char>(0), kFollowLast | kNeverKnown, 0, place);
   if (error != 0) return error;
   return place.ours ? refuse(call, EPERM) : kPassOn;
 }

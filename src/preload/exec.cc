@@ -264,6 +264,8 @@ long find_program(Call& call, ExecRoom& room, int dirfd, const char* path, int f
     char text[256];
     u64 bytes = 0;
     if (target.ours) {
+      Result<void> usable = vfs::check_not_written(call.pool(target.mount), target.ino);
+      if (!usable.ok()) return -usable.error();
       data::IoVec vector{text, sizeof text};
       Result<u64> got = data::read(call.pool(target.mount).store(), target.ino, 0, &vector, 1);
       if (!got.ok()) return -got.error();

@@ -134,7 +134,7 @@ bool leads_into_pool(Call& call, int dirfd, const char* path, int at_flags, Kern
     memcpy(interpreter, line.interpreter.data(), line.interpreter.size());
     interpreter[line.interpreter.size()] = '\0';
     Place place;
-    if (locate(call, AT_FDCWD, interpreter, kFollowLast, 1, place) != 0) return false;
+    if (locate(call, AT_FDCWD, interpreter, kFollowLast | kNeverKnown, 1, place) != 0) return false;
     if (place.ours) return true;
     path = interpreter;
     dirfd = AT_FDCWD;

@@ -171,7 +171,7 @@ struct Found {
 Found look_at(Search& search, const char* path) {
   Place place;
   Found found;
-  if (locate(search.call, AT_FDCWD, path, kFollowLast, 1, place) != 0) return found;
+  if (locate(search.call, AT_FDCWD, path, kFollowLast | kNeverKnown, 1, place) != 0) return found;
   if (!place.ours) {
     found.stop = raw_syscall(SYS_access, as_arg(path), R_OK) == 0; // ld.so will find that one itself
     return found;

@@ -13,6 +13,7 @@
 #include "preload/handlers.h"
 #include "preload/inflight.h"
 #include "preload/maps.h"
+#include "preload/quick.h"
 #include "preload/report.h"
 #include "preload/signals.h"
 #include "preload/start.h"
@@ -24,7 +25,7 @@ Process g_process;
 
 namespace {
 
-enum Filter : u8 { Pass, Fd0, Fd3, Fd01, Fd02, Makes, MakesName1, Name4, Close, Maps, Mmap, Clone, Dents, Mask, Mask0, Mask4, Rights, Exit, Always };
+enum Filter : u8 { Pass, Fd0, Fd3, Fd01, Fd02, Makes, MakesName1, Name4, Close, Maps, Mmap, Clone, Dents, Mask, Mask0, Mask4, Rights, Exit, Path, Always };
 
 constexpr struct Filters {
   u8 of[kCalls] = {};
@@ -142,6 +143,7 @@ intercept::Verdict hook(intercept::Frame& frame) {
   if (filter == Pass) return intercept::Verdict::Pass;
   if (is_guest()) return guest_call(frame);
   Process& process = current_process();
+  if (filter == Path && answer_quickly(frame, process)) return intercept::Verdict::Done;
   if (!concerns_us(frame, process, filter)) return intercept::Verdict::Pass;
   return serve(frame, process);
 }

@@ -108,7 +108,7 @@ long h_truncate(Call& call) {
   i64 size = static_cast<i64>(call.arg(1));
   return at_path(call, AT_FDCWD, 0, kFollowLast | kNeverKnown, [&](vfs::Task& task, Place& place) -> Result<void> {
     if (size < 0) return Error(EINVAL);
-    Result<void> done = vfs::truncate_at(task, place.at, static_cast<u64>(size));
+    Result<void> done = vfs::truncate_at(task, place.at, static_cast<u64>(size), place.itself);
     (void)end_of_growth(task, done);
     return done;
   });

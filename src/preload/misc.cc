@@ -14,6 +14,32 @@
 
 namespace pmemfile::preload {
 
+namespace {
+
+// Flags of inodes (chattr): there are none, so none can be asked for, and only none set. As on tmpfs, which has a few.
+long ask_inode_flags(Call& call, u32 command) {
+  struct fsxattr extended{};
+  i32 flags = 0;
+  bool is_extended = command == FS_IOC_FSGETXATTR;
+  return pmem::copy_guarded(call.pointer<void>(2), is_extended ? static_cast<void*>(&extended) : &flags, is_extended ? sizeof extended : sizeof flags) != 0 ? -EFAULT : 0;
+}
+
+long set_inode_flags(Call& call, u32 mount, Ino ino, u32 command) {
+  struct fsxattr extended{};
+  i32 flags = 0;
+  bool is_extended = command == FS_IOC_FSSETXATTR;
+  if (pmem::copy_guarded(is_extended ? static_cast<void*>(&extended) : &flags, call.pointer<void>(2), is_extended ? sizeof extended : sizeof flags) != 0)
+    return -EFAULT;
+  vfs::Task task = make_task(call, mount);
+  if (!task.pool->store().medium.writable) return -EROFS;
+  Result<inode::Attr> attr = vfs::resolve(task, vfs::At{ino, {}}, vfs::Follow::kNo, true);
+  if (!attr.ok()) return -attr.error();
+  if (task.credentials->fsuid != attr.value().uid && (task.credentials->capabilities & vfs::kCapFowner) == 0) return -EPERM;
+  return flags != 0 || extended.fsx_xflags != 0 || extended.fsx_extsize != 0 || extended.fsx_cowextsize != 0 || extended.fsx_projid != 0 ? -EOPNOTSUPP : 0;
+}
+
+} // namespace
+
 long h_ioctl(Call& call) {
   u64 word = call.file(0);
   if (!is_file(word)) return -EBADF;
@@ -56,6 +82,12 @@ long h_ioctl(Call& call) {
       i32 bytes = 4096;
       return pmem::copy_guarded(call.pointer<void>(2), &bytes, sizeof bytes) != 0 ? -EFAULT : 0;
     }
+    case FS_IOC_GETFLAGS:
+    case FS_IOC_FSGETXATTR:
+      return ask_inode_flags(call, static_cast<u32>(call.arg(1)));
+    case FS_IOC_SETFLAGS:
+    case FS_IOC_FSSETXATTR:
+      return set_inode_flags(call, mount_of(word), info.ino, static_cast<u32>(call.arg(1)));
     case FIBMAP:
       return !regular ? -ENOTTY : (make_task(call, mount_of(word)).credentials->capabilities & vfs::kCapSysRawio) != 0 ? -EINVAL : -EPERM;
     case FS_IOC_FIEMAP:
@@ -76,7 +108,7 @@ long h_ioctl(Call& call) {
 // Watching: tail -f and others fall back to looking again and again.
 long h_inotify_add_watch(Call& call) {
   Place place;
-  long error = locate(call, AT_FDCWD, call.pointer<const char>(1), kFollowLast, 0, place);
+  long error = locate(call, AT_FDCWD, call.pointer<const char>(1), kFollowLast | kNeverKnown, 0, place);
   if (error != 0) return error;
   return place.ours ? refuse(call, ENOSPC) : kPassOn;
 }
@@ -89,7 +121,7 @@ namespace {
 long refuse_path(Call& call, int dirfd, unsigned index, int errno_value) {
   Place place;
   if (call.arg(index) == 0) return kPassOn;
-  long error = locate(call, dirfd, call.pointer<const char>(index), kFollowLast | kAllowEmpty, 0, place);
+  long error = locate(call, dirfd, call.pointer<const char>(index), kFollowLast | kAllowEmpty | kNeverKnown, 0, place);
   if (error != 0) return kPassOn;
   return place.ours ? refuse(call, errno_value) : kPassOn;
 }
@@ -106,6 +138,7 @@ long h_prctl(Call& call) {
   if (call.arg(0) == PR_SET_SECCOMP) attach_all(call.process);
   return kPassOn;
 }
+long h_refuse_pipe(Call&) { return -EBADF; }
 long h_refuse_socket(Call& call) { return is_file(call.file(0)) ? -ENOTSOCK : -EBADF; }
 long h_refuse_fd3(Call& call) { return is_file(call.file(3)) ? refuse(call, EINVAL) : -EBADF; }
 

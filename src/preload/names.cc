@@ -17,7 +17,7 @@ namespace {
 // The verb by a path whose last component is not followed. On success of the kernel's call nothing of ours changes.
 template <class Body>
 long name_call(Call& call, int dirfd, unsigned path_index, Body&& body) {
-  return at_path(call, dirfd, path_index, kNeverKnown, [&](vfs::Task& task, Place& place) -> Result<void> {
+  return at_path(call, dirfd, path_index, kNeverKnown | kIsName, [&](vfs::Task& task, Place& place) -> Result<void> {
     if (place.itself) return Error(EPERM); // an entry of /proc: nobody may change those
     return body(task, place);
   });
@@ -93,7 +93,7 @@ long readlink_path(Call& call, int dirfd, unsigned index, char* buffer, i64 size
   long exe = read_own_exe(call, dirfd, path, buffer, static_cast<u64>(static_cast<i32>(size)));
   if (exe != kPassOn) return exe;
   return at_path(call, dirfd, index, kAllowEmpty | kTakesProcLinks, [&](vfs::Task& task, Place& place) -> Result<u64> {
-    if (place.special == Special::kProcFdLink || place.special == Special::kProcCwd)
+    if (is_proc_link(place))
       return read_proc_link(call, place, buffer, static_cast<u64>(static_cast<i32>(size)));
     return vfs::readlink_at(task, place.at, place.itself, buffer, static_cast<u64>(static_cast<i32>(size)));
   });
@@ -233,19 +233,19 @@ long link_paths(Call& call, PathArgument from, PathArgument to, int flags) {
 } // namespace
 
 long h_rename(Call& call) {
-  return rename_paths(call, {AT_FDCWD, 0, 0, nullptr, false}, {AT_FDCWD, 1, 0, nullptr, false}, 0);
+  return rename_paths(call, {AT_FDCWD, 0, kIsName, nullptr, false}, {AT_FDCWD, 1, kIsName, nullptr, false}, 0);
 }
 long h_renameat(Call& call) {
-  return rename_paths(call, {call.fd(0), 1, 0, nullptr, false}, {call.fd(2), 3, 0, nullptr, false}, 0);
+  return rename_paths(call, {call.fd(0), 1, kIsName, nullptr, false}, {call.fd(2), 3, kIsName, nullptr, false}, 0);
 }
 long h_renameat2(Call& call) {
-  return rename_paths(call, {call.fd(0), 1, 0, nullptr, false}, {call.fd(2), 3, 0, nullptr, false}, static_cast<unsigned>(call.arg(4)));
+  return rename_paths(call, {call.fd(0), 1, kIsName, nullptr, false}, {call.fd(2), 3, kIsName, nullptr, false}, static_cast<unsigned>(call.arg(4)));
 }
 long h_link(Call& call) {
-  return link_paths(call, {AT_FDCWD, 0, 0, nullptr, false}, {AT_FDCWD, 1, 0, nullptr, false}, 0);
+  return link_paths(call, {AT_FDCWD, 0, 0, nullptr, false}, {AT_FDCWD, 1, kIsName, nullptr, false}, 0);
 }
 long h_linkat(Call& call) {
-  return link_paths(call, {call.fd(0), 1, 0, nullptr, false}, {call.fd(2), 3, 0, nullptr, false}, call.fd(4));
+  return link_paths(call, {call.fd(0), 1, 0, nullptr, false}, {call.fd(2), 3, kIsName, nullptr, false}, call.fd(4));
 }
 
 } // namespace pmemfile::preload

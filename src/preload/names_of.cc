@@ -122,7 +122,7 @@ Result<u64> path_of_executable(Call& call, const char* path, char* buffer) {
   memcpy(buffer, path, path_bytes + 1);
   for (unsigned round = 0; round < 40; ++round) {
     Place place;
-    long error = locate(call, -100, buffer, round == 0 ? kAllowEmpty | kFollowLast : kFollowLast, 0, place);
+    long error = locate(call, -100, buffer, kFollowLast | kNeverKnown | (round == 0 ? kAllowEmpty : 0), 0, place);
     if (error != 0) return Error(static_cast<int>(-error));
     if (!place.ours) return Error(ENOENT);
     if (place.itself) {

@@ -47,21 +47,22 @@ Result<u64> open_in_pool(Call& call, vfs::Task& task, const Place& place, int fl
   return u64{fd};
 }
 
-// The kernel's open of a path whose directories lead into no pool: the last component may still be a symlink.
-// Returns kPassOn if the kernel is to do it as it stands, -ELOOP if it has to be walked.
+constexpr long kLookAgain = -1000001; // internal
+
+// The kernel's open of a path that leads into no pool. Somebody may have put a symlink there since that was found, so it is the kernel that sees to
+// it: never in a hidden directory, not even for a moment (foundations H9). kPassOn: it is to do it as it stands.
 long open_kernel_path(Call& call, int dirfd, const char* path, int flags, u64 mode, const Place& place) {
   empty_stash(call.process);
   if ((flags & O_PATH) != 0 && (flags & O_NOFOLLOW) != 0) return kPassOn;
-  bool follows = (flags & O_NOFOLLOW) == 0 && (flags & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL);
   bool changes = (flags & (O_ACCMODE | O_CREAT | O_TRUNC)) != O_RDONLY;
-  if (!place.known && !follows) return kPassOn;
-  if (!place.plain_dir) {
-    if (place.known && changes) return -ELOOP; // never in a hidden directory, not even for a moment (foundations H9)
+  if (place.resolved == nullptr) {
+    if (!place.known) return kPassOn;
+    if (changes) return kLookAgain;
+    bool follows = (flags & O_NOFOLLOW) == 0;
     char one[1];
     long link = raw_syscall(SYS_readlinkat, dirfd, as_arg(path), as_arg(one), 1);
-    return (link > 0 && follows) || (link == -ENOENT && place.known) ? -ELOOP : kPassOn;
+    return (link > 0 && follows) || (link < 0 && link != -EINVAL && !was_right(call, dirfd, path, link)) ? kLookAgain : kPassOn;
   }
-  // Without symlinks: the kernel itself validates what is remembered of the directories.
   constexpr int kKnown = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK | O_DSYNC | O_SYNC |
                          O_ASYNC | O_DIRECT | 0100000 /* O_LARGEFILE */ | O_DIRECTORY | O_NOFOLLOW | O_NOATIME | O_CLOEXEC | O_PATH | O_TMPFILE;
   bool makes = (flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE;
@@ -70,10 +71,13 @@ long open_kernel_path(Call& call, int dirfd, const char* path, int flags, u64 mo
   if ((flags & O_PATH) != 0) how.flags = static_cast<u64>(flags & (O_PATH | O_DIRECTORY | O_CLOEXEC));
   how.mode = makes ? mode & 07777 : 0;
   how.resolve = RESOLVE_NO_SYMLINKS;
-  long fd = wait_in_kernel(SYS_openat2, dirfd, as_arg(path), as_arg(&how), sizeof how, 0, 0);
+  long fd = wait_in_kernel(SYS_openat2, dirfd, as_arg(place.resolved), as_arg(&how), sizeof how, 0, 0);
   if (fd == -EINVAL || fd == -ENOSYS || fd == -EPERM) // an old kernel, a filter: as it stands
-    return place.known && changes ? -ELOOP : kPassOn;
-  return fd;
+    return place.known && changes ? kLookAgain : kPassOn;
+  if (fd != -ELOOP) return fd;
+  char one[1];
+  bool is_link = (flags & O_NOFOLLOW) != 0 && raw_syscall(SYS_readlinkat, dirfd, as_arg(place.resolved), as_arg(one), 1) > 0;
+  return is_link ? -ELOOP : kLookAgain;
 }
 
 // What every flavour of open comes to.
@@ -88,18 +92,16 @@ long open_any(Call& call, int dirfd, const char* path, int flags, u64 mode, unsi
     if (error != 0) return error;
     if (place.special == Special::kProcMounts || place.special == Special::kProcMountinfo)
       return open_mount_list(call, place.special, flags);
+    if (place.special == Special::kProcFdInfo) return open_fdinfo(call, place.descriptor, flags);
     if (!place.ours) {
-      if (rewritten) {
-        empty_stash(call.process);
-        return kernel_call_with_path(call, path_index, path);
-      }
-      long fd = (options & kLastIsChecked) != 0 ? open_kernel_path(call, dirfd, path, flags, mode, place) : kPassOn;
+      long fd = open_kernel_path(call, dirfd, path, flags, mode, place);
+      if (fd == kPassOn && rewritten) fd = kernel_call_with_path(call, path_index, path);
       if ((flags & O_DIRECTORY) != 0 || place.special == Special::kProcFdDir) {
         if (fd == kPassOn) fd = call.kernel();
         if (fd >= 0) note_directory(call, static_cast<int>(fd), place.special);
       }
-      if (fd != -ELOOP) return fd;
-      options = (options & ~kLastIsChecked) | kNeverKnown; // a symlink: walk it
+      if (fd != kLookAgain) return fd;
+      options = (options & ~kLastIsChecked) | kNeverKnown;
       continue;
     }
     if (place.special == Special::kProcFdLink || place.special == Special::kProcCwd) return -ELOOP;
@@ -185,7 +187,7 @@ long open_inside(Call& call, const open_how& how) {
   if ((how.resolve & RESOLVE_IN_ROOT) != 0)
     while (*inside == '/') ++inside;
   if (inside[0] == '/' || inside[0] == '\0') return kPassOn;
-  error = locate(call, call.fd(0), inside, kFollowLast, 0, place);
+  error = locate(call, call.fd(0), inside, kFollowLast | kNeverKnown, 0, place);
   if (error != 0) return error;
   if (!place.ours) return kPassOn;
   if ((how.resolve & RESOLVE_NO_XDEV) != 0) return -EXDEV;
@@ -409,6 +411,10 @@ long h_fcntl(Call& call) {
   if (!is_file(word)) return -EBADF;
   vfs::Pool& pool = call.pool(mount_of(word));
   constexpr int kGetWriteHint = 1035, kSetWriteHint = 1036; // F_GET_RW_HINT, F_SET_RW_HINT
+  int flags = vfs::info(pool, description_of(word)).flags;
+  // Of one that only names a file nothing else is to be had.
+  if ((flags & O_PATH) != 0 && command != F_DUPFD && command != F_DUPFD_CLOEXEC && command != F_GETFD && command != F_SETFD && command != F_GETFL)
+    return -EBADF;
   switch (command) {
     case F_DUPFD:
     case F_DUPFD_CLOEXEC:
@@ -420,10 +426,7 @@ long h_fcntl(Call& call) {
       set_fd_word(process, fd, (call.arg(2) & FD_CLOEXEC) != 0 ? word | kFdCloexec : word & ~kFdCloexec);
       return 0;
     case F_GETFL:
-    {
-      int flags = vfs::info(pool, description_of(word)).flags;
       return (flags & O_PATH) != 0 ? flags : flags | 0100000; // O_LARGEFILE, as a 64-bit kernel has it
-    }
     case F_SETFL:
       return to_long(vfs::set_status_flags(pool, description_of(word), call.fd(2)));
     case F_GETLK:
@@ -437,15 +440,12 @@ long h_fcntl(Call& call) {
     case F_GETSIG:
     case F_SETOWN: // only of use with O_ASYNC, which regular files do not have
     case F_SETSIG:
-      return 0;
-    case F_GETOWN_EX: {
-      struct {
-        i32 type, pid;
-      } nobody{};
-      return pmem::copy_guarded(call.pointer<void>(2), &nobody, sizeof nobody) != 0 ? -EFAULT : 0;
-    }
     case F_SETOWN_EX:
       return 0;
+    case F_GETOWN_EX: {
+      const f_owner_ex nobody{F_OWNER_PID, 0};
+      return pmem::copy_guarded(call.pointer<void>(2), &nobody, sizeof nobody) != 0 ? -EFAULT : 0;
+    }
     case kGetWriteHint:
     case kSetWriteHint: { // advice; none is kept
       u64 hint = 0;

@@ -1,6 +1,9 @@
 #include "preload/paths.h"
 
 #include <fcntl.h>
+#include <linux/openat2.h>
+
+#include "preload/known.h"
 
 namespace pmemfile::preload {
 namespace {
@@ -13,37 +16,6 @@ bool equal(const char* a, std::string_view b, u64 a_bytes) {
 
 bool starts_with(const char* text, std::string_view prefix) {
   return pmemfile_preload_match(text, prefix.data(), prefix.size()) == 1;
-}
-
-u64 hash_text(u64 seed, const char* text, u64 bytes) {
-  u64 hash = seed * 0x9e3779b97f4a7c15 + bytes;
-  while (bytes >= 8) {
-    u64 word;
-    __builtin_memcpy(&word, text, 8);
-    hash = (hash ^ word) * 0xff51afd7ed558ccd;
-    hash ^= hash >> 32;
-    text += 8, bytes -= 8;
-  }
-  u64 word = 0;
-  for (u64 i = 0; i < bytes; ++i) word |= u64{static_cast<u8>(text[i])} << (8 * i);
-  hash = (hash ^ word) * 0xff51afd7ed558ccd;
-  return hash ^ (hash >> 29);
-}
-
-// What is remembered of directories holds for a quarter of a second: another process may have put a symlink there.
-u64 known_stamp(const Process& process) {
-  return (static_cast<u64>(inode::now_ns()) >> 28) + (process.known_epoch << 40);
-}
-
-u64 path_bytes_without_last(const char* path, u64 bytes) {
-  while (bytes != 0 && path[bytes - 1] != '/') --bytes;
-  return bytes;
-}
-
-bool is_mount_name(const char* name, u64 bytes) {
-  for (u32 i = 0; i < g_mount_count; ++i)
-    if (equal(name, g_mounts[i].last, bytes)) return true;
-  return false;
 }
 
 u32 own_pid() { return static_cast<u32>(raw_syscall(SYS_getpid)); }
@@ -60,6 +32,7 @@ struct Walk {
   bool plain;
   bool missing;  // a directory on the way was not to be had
   bool own_proc; // came through /proc/<this process>
+  bool slash;    // the path ends with '/'
 };
 
 // Puts `target` (a symlink's) in front of what is left to do.
@@ -69,7 +42,10 @@ bool prepend(Walk& walk, const char* target, u64 bytes, const char* rest) {
   memmove(walk.todo + bytes + 1, rest, rest_bytes + 1);
   memcpy(walk.todo, target, bytes);
   walk.todo[bytes] = '/';
-  if (rest_bytes == 0) walk.todo[bytes] = '\0';
+  if (rest_bytes == 0) {
+    walk.todo[bytes] = '\0';
+    walk.slash |= target[bytes - 1] == '/';
+  }
   if (target[0] == '/') walk.done_bytes = 0;
   return true;
 }
@@ -137,6 +113,13 @@ bool take_own_proc(Walk& walk, const char* rest, bool follow, Place& place) {
     place.magic = true;
     return true;
   }
+  if (starts_with(part, "/fdinfo/") && last) {
+    i32 fd = parse_number(part + 8, strlen(part + 8));
+    u64 word = fd < 0 ? 0 : fd_word(walk.call.process, static_cast<u32>(fd));
+    place.hidden = word != 0 && !is_file(word);
+    if (is_file(word)) place.special = Special::kProcFdInfo, place.descriptor = fd;
+    return place.hidden;
+  }
   if (equal(part, "/cwd", strlen(part)) && walk.call.process.cwd.in_pool) {
     const Cwd& cwd = walk.call.process.cwd;
     if (last && !follow) place.special = Special::kProcCwd;
@@ -145,7 +128,7 @@ bool take_own_proc(Walk& walk, const char* rest, bool follow, Place& place) {
     return true;
   }
   if (!last) return false;
-  if (equal(part, "/fd", strlen(part))) place.special = Special::kProcFdDir;
+  if (equal(part, "/fd", strlen(part)) || equal(part, "/fdinfo", strlen(part))) place.special = Special::kProcFdDir;
   if (equal(part, "/exe", strlen(part))) place.special = Special::kProcExe;
   if (equal(part, "/mounts", strlen(part))) place.special = Special::kProcMounts;
   if (equal(part, "/mountinfo", strlen(part))) place.special = Special::kProcMountinfo;
@@ -159,10 +142,14 @@ int mount_at(const Walk& walk) {
   return -1;
 }
 
+// Of what /proc has for this process: a directory for certain.
+bool is_dir_in_proc(const char* name, u64 bytes) { return equal(name, "fd", bytes) || equal(name, "fdinfo", bytes) || equal(name, "task", bytes); }
+
 enum class Step { kGoOn, kFinished, kTooMany };
 
 // One component, `bytes` long, at the start of `name`; `rest` behind it.
-Step walk_component(Walk& walk, const char* name, u64 bytes, const char* rest, bool follow, Place& place) {
+Step walk_component(Walk& walk, const char* name, u64 bytes, const char* rest, unsigned options, Place& place) {
+  bool follow = (options & kFollowLast) != 0;
   if (bytes == 1 && name[0] == '.') return Step::kGoOn;
   if (bytes == 2 && name[0] == '.' && name[1] == '.') {
     while (walk.done_bytes != 0 && walk.done[--walk.done_bytes] != '/') {}
@@ -183,8 +170,9 @@ Step walk_component(Walk& walk, const char* name, u64 bytes, const char* rest, b
   const char* behind = rest;
   while (*behind == '/') ++behind;
   // "link/" follows like "link/."
-  if (*rest == '\0' && !follow) return Step::kFinished;
+  if ((*rest == '\0' || ((options & kIsName) != 0 && *behind == '\0')) && !follow) return Step::kFinished;
   if (place.special != Special::kNone) return Step::kFinished;
+  if (walk.own_proc && is_dir_in_proc(name, bytes)) return Step::kGoOn;
   char* link = walk.call.block.link;
   long size = raw_syscall(SYS_readlink, as_arg(walk.done), as_arg(link), kPathBytes - 1);
   if (size == -EINVAL) return Step::kGoOn;
@@ -204,15 +192,63 @@ Step walk_component(Walk& walk, const char* name, u64 bytes, const char* rest, b
   return Step::kTooMany; // replaced below by the caller: start over with todo
 }
 
-long walk_kernel_path(Call& call, int dirfd, const char* path, unsigned options, unsigned room, Place& place) {
+// Is there certainly no symlink in the path of `bytes` in `text`, which has room for two more? One call, which cannot succeed: with a '/' at
+// its end the path leads to a directory, and those are not opened for writing.
+bool is_plain(int dirfd, char* text, u64 bytes) {
+  text[bytes] = '/';
+  text[bytes + 1] = '\0';
+  open_how how{};
+  how.flags = O_WRONLY | O_CLOEXEC;
+  how.resolve = RESOLVE_NO_SYMLINKS;
+  long result = raw_syscall(SYS_openat2, dirfd, as_arg(text), as_arg(&how), sizeof how);
+  // It is a directory, or something else, or it ended before a symlink came, as will what the program asked for.
+  return result == -EISDIR || result == -ENOTDIR || result == -ENOENT || result == -EACCES;
+}
+
+// What was done of a path and what is left; null if it is too long. Valid until the next walk.
+char* join(Walk& walk, const char* left) {
+  char* text = walk.call.block.link;
+  while (*left == '/') ++left;
+  u64 left_bytes = strlen(left);
+  if (walk.done_bytes + left_bytes + 3 > kPathBytes) return nullptr; // room for is_plain
+  memcpy(text, walk.done, walk.done_bytes);
+  text[walk.done_bytes] = '/';
+  memcpy(text + walk.done_bytes + 1, left, left_bytes + 1);
+  if (left_bytes == 0 && walk.done_bytes != 0 && !walk.slash) text[walk.done_bytes] = '\0';
+  return text;
+}
+
+// After a symlink: is the rest of the way without any?
+bool rest_is_plain(Walk& walk, bool follow) {
+  char* text = join(walk, walk.todo);
+  if (text == nullptr) return false;
+  u64 bytes = strlen(text);
+  if (!is_ordinary(walk.call.process, AT_FDCWD, text, bytes)) return false;
+  u64 dir_bytes = path_bytes_without_last(text, bytes);
+  return is_plain(AT_FDCWD, text, follow || dir_bytes == bytes ? bytes : dir_bytes); // `text` is made again afterwards
+}
+
+bool has_odd_component(const char* path, u64 bytes) { // "", "." or ".."
+  for (u64 i = 0; i + 1 < bytes; ++i)
+    if (path[i] == '/' && (path[i + 1] == '/' || path[i + 1] == '.')) return true;
+  return false;
+}
+
+// `plain_bytes` of an absolute path are known to be without symlinks.
+long walk_kernel_path(Call& call, int dirfd, const char* path, u64 plain_bytes, unsigned options, unsigned room, Place& place) {
   PathRoom& space = call.block.rooms[room];
-  Walk walk{call, call.block.done, 0, space.todo, sizeof space.todo, 0, true, false, false};
+  u64 path_bytes = strlen(path);
+  Walk walk{call, call.block.done, 0, space.todo, sizeof space.todo, 0, true, false, false, path[path_bytes - 1] == '/'};
   if (path[0] != '/') {
     long bytes = kernel_dir_path(call, dirfd, walk.done);
     if (bytes < 0) return 0; // EBADF, ENOENT: the kernel's business
     walk.done_bytes = bytes == 1 ? 0 : static_cast<u64>(bytes);
+  } else if (plain_bytes > 1 && !has_odd_component(path, plain_bytes)) {
+    walk.done_bytes = plain_bytes - 1; // the last is a '/'
+    memcpy(walk.done, path, walk.done_bytes);
+    path += plain_bytes;
+    path_bytes -= plain_bytes;
   }
-  u64 path_bytes = strlen(path);
   memmove(walk.todo, path, path_bytes + 1);
   const char* at = walk.todo;
   for (unsigned bound = 0; bound < 10000; ++bound) {
@@ -221,58 +257,78 @@ long walk_kernel_path(Call& call, int dirfd, const char* path, unsigned options,
     u64 bytes = 0;
     while (at[bytes] != '/' && at[bytes] != '\0') ++bytes;
     unsigned symlinks = walk.symlinks;
-    Step step = walk_component(walk, at, bytes, at + bytes, (options & kFollowLast) != 0, place);
-    if (step == Step::kFinished) break;
+    Step step = walk_component(walk, at, bytes, at + bytes, options, place);
+    if (step == Step::kFinished) {
+      at += bytes;
+      break;
+    }
     if (walk.symlinks != symlinks) {
       if (walk.symlinks > kMaxSymlinks) break;
       at = walk.todo;
+      if (rest_is_plain(walk, (options & kFollowLast) != 0)) break;
       continue;
     }
     at += bytes;
   }
+  if (!walk.own_proc && !place.ours && walk.symlinks <= kMaxSymlinks) place.resolved = join(walk, at);
   place.plain_dir = walk.plain;
   place.through_link = walk.symlinks != 0;
   place.changing = walk.own_proc || walk.missing;
   return 0;
 }
 
+// How much of a path is certainly without symlinks: `wanted`, or at least all but the last component of an absolute path, or 0.
+u64 find_plain_part(Call& call, int dirfd, const char* path, u64 bytes, u64 wanted, u64 dir_bytes, unsigned room) {
+  if (wanted == 0 || !is_ordinary(call.process, dirfd, path, bytes)) return 0;
+  char* text = call.block.rooms[room].todo;
+  memcpy(text, path, wanted);
+  if (is_plain(dirfd, text, wanted)) return wanted;
+  if (wanted == dir_bytes || dir_bytes <= 1 || path[0] != '/') return 0;
+  memcpy(text, path, dir_bytes);
+  return is_plain(dirfd, text, dir_bytes) ? dir_bytes : 0;
+}
+
+// The last component is to be followed: is it no symlink?
+bool is_leaf(Process& process, int dirfd, const char* path, u64 bytes, u64 stamp) {
+  if (is_known_leaf(process, dirfd, path, bytes)) return true;
+  char one[1];
+  long link = raw_syscall(SYS_readlinkat, dirfd, as_arg(path), as_arg(one), 1);
+  if (link == -EINVAL) learn_leaf(process, dirfd, stamp, path, bytes);
+  return link <= 0;
+}
+
 // A path that does not begin with a mount point and is not relative to a directory of ours.
 long locate_kernel_path(Call& call, int dirfd, const char* path, u64 bytes, unsigned options, unsigned room, Place& place) {
   Process& process = call.process;
-  u64 dir_bytes = path_bytes_without_last(path, bytes);
-  const char* last = path + dir_bytes;
-  u64 last_bytes = bytes - dir_bytes;
   bool walk_last = (options & kFollowLast) != 0 && (options & kLastIsChecked) == 0;
-  bool odd_last = last_bytes <= 2 && last[0] == '.'; // ".", "..", also hidden names of one letter
-  bool own = path[0] == '/' && starts_with(path, "/proc");
-  u64 slot_hash = 0, stamp = 0;
-  bool cacheable = !own && (options & kNeverKnown) == 0 && (path[0] == '/' || dirfd == AT_FDCWD);
-  if (path[0] != '/' && dir_bytes == 0 && !odd_last && !walk_last && !is_mount_name(last, last_bytes)) {
+  u64 dir_bytes = 0, stamp = known_stamp(process);
+  Known dir;
+  bool known = find_known(process, dirfd, path, bytes, dir_bytes, dir);
+  bool alone = path[0] != '/' && dir_bytes == 0;
+  if (known && alone && !walk_last) {
     place.plain_dir = true; // one component: cannot lead in but as a symlink, which is not followed here
+    place.resolved = path;
     return 0;
   }
-  if (cacheable) {
-    stamp = known_stamp(process);
-    slot_hash = hash_text(path[0] == '/' ? 1 : process.cwd.generation + 1, path, dir_bytes);
-    KnownDir& known = process.known[slot_hash % kKnownDirs];
-    if (known.hash == slot_hash && known.stamp == stamp && !odd_last && !is_mount_name(last, last_bytes)) {
-      char one[1];
-      // What is followed is looked at alone; a symlink has to be walked.
-      if (!walk_last || (last_bytes != 0 && raw_syscall(SYS_readlinkat, dirfd, as_arg(path), as_arg(one), 1) <= 0)) {
-        place.plain_dir = known.plain;
-        place.known = true;
-        return 0;
-      }
-    }
+  if (known && !alone && (options & kNeverKnown) == 0 && (!walk_last || is_leaf(process, dirfd, path, bytes, stamp))) {
+    place.plain_dir = dir.plain;
+    place.resolved = dir.plain ? path : nullptr;
+    place.known = true;
+    return 0;
   }
-  long error = walk_kernel_path(call, dirfd, path, options, room, place);
+  long error = 0;
+  u64 wanted = walk_last || dir_bytes == bytes || dir_bytes == 0 ? bytes : dir_bytes;
+  u64 plain_bytes = find_plain_part(call, dirfd, path, bytes, wanted, dir_bytes, room);
+  if (plain_bytes != 0 && plain_bytes == wanted)
+    place.plain_dir = true, place.resolved = path;
+  else
+    error = walk_kernel_path(call, dirfd, path, plain_bytes, options, room, place);
   if (place.hidden) return -ENOENT;
-  if (error == 0 && cacheable && !place.ours && !place.changing && place.special == Special::kNone && !odd_last && last_bytes != 0) {
-    KnownDir& known = process.known[slot_hash % kKnownDirs];
-    known.plain = place.plain_dir;
-    known.stamp = stamp;
-    known.hash = slot_hash;
-  }
+  // Under a name like ".." the text before it is no directory that anything else would ask for.
+  bool odd_last = bytes - dir_bytes <= 2 && path[dir_bytes] == '.';
+  bool cacheable = (options & kNeverKnown) == 0 && (path[0] == '/' ? !starts_with(path, "/proc") : dirfd == AT_FDCWD) && dir_bytes != bytes && !odd_last;
+  if (error == 0 && cacheable && !place.ours && !place.changing && place.special == Special::kNone)
+    learn_dir(process, stamp, path, dir_bytes, place.plain_dir, call.block.rooms[room].todo);
   return error;
 }
 
@@ -287,6 +343,15 @@ long locate_by_descriptor(Call& call, int fd, Place& place) {
 }
 
 } // namespace
+
+bool was_right(Call& call, int dirfd, const char* path, long result) {
+  if (result != -ENOENT && result != -EACCES) return true;
+  u64 dir_bytes = 0;
+  Known dir;
+  long bytes = pmemfile_preload_strnlen(path, kPathBytes);
+  if (bytes <= 0 || !find_known(call.process, dirfd, path, static_cast<u64>(bytes), dir_bytes, dir)) return false;
+  return is_right(call.process, dirfd, path, dir_bytes, dir, result, call.block.rooms[0].todo);
+}
 
 void forget_known_dirs(Process& process) { fetch_add(process.known_epoch, u64{1}); }
 

@@ -2,7 +2,7 @@
 //
 // A path is ours if it begins with a mount point, if it is relative to a
 // directory of ours, or if symlinks, `..` or /proc on the kernel's side lead
-// into a mount point. The last is looked at component by component, and
+// into a mount point. Whether there are symlinks is asked of the kernel; if so, the path is looked at component by component, and
 // directories that were found to lead nowhere are remembered for a moment.
 // Rules: hook-safe; texts of a Place are valid until the next locate() with the
 // same room, or the end of the call.
@@ -17,9 +17,10 @@ inline constexpr unsigned kAllowEmpty = 2;   // AT_EMPTY_PATH
 inline constexpr unsigned kLastIsChecked = 4; // the caller finds out itself whether the last component is a symlink
 inline constexpr unsigned kNeverKnown = 8;   // walk, whatever is remembered: for whatever makes or removes names
 
+inline constexpr unsigned kIsName = 32; // a name that is made or removed: "link/" is the link itself
 inline constexpr unsigned kTakesProcLinks = 16; // the caller answers for symlinks in /proc/self that lead to something of ours
 
-enum class Special : u8 { kNone, kProcMounts, kProcMountinfo, kProcExe, kProcCwd, kProcFdLink, kProcFdDir };
+enum class Special : u8 { kNone, kProcMounts, kProcMountinfo, kProcExe, kProcCwd, kProcFdLink, kProcFdDir, kProcFdInfo };
 
 struct Place {
   bool ours = false;
@@ -30,6 +31,9 @@ struct Place {
   bool plain_dir = false;  // of a kernel path: no symlink but perhaps the last component
   bool known = false;      // answered from memory: another process may have changed a directory since (foundations H9)
   bool changing = false;   // through /proc/self, or a directory that is not there yet: not remembered
+  // Of a kernel path: itself, or, where there were symlinks, what is left without them; none but perhaps the last component, if that is not
+  // followed or the caller's to look at. Null if it cannot be had.
+  const char* resolved = nullptr;
   Special special = Special::kNone;
   bool through_link = false; // a symlink of the kernel was followed,
   bool magic = false;        // or one of /proc/self that leads to something of ours
@@ -38,6 +42,9 @@ struct Place {
 
 // `room`: 0 or 1, which path of the call. Returns 0 or a negated errno.
 long locate(Call& call, int dirfd, const char* path, unsigned options, unsigned room, Place& place);
+
+// After a call of the kernel on a path that was answered from memory: would looking again tell something else?
+bool was_right(Call& call, int dirfd, const char* path, long result);
 
 // What is remembered about directories is void: this process changed symlinks.
 void forget_known_dirs(Process& process);
@@ -54,6 +61,8 @@ int mount_of_path(const char* path);
 // Runs the kernel's call with the path argument replaced.
 long kernel_call_with_path(Call& call, unsigned path_index, const char* path);
 
+inline bool is_proc_link(const Place& place) { return place.special == Special::kProcFdLink || place.special == Special::kProcCwd; }
+
 // Runs `body(Task&, Place&)` on the pool that a path leads to, again for where it leads out of the pool, and the
 // kernel's call if it ends there.
 template <class Body>
@@ -66,18 +75,17 @@ long at_path(Call& call, int dirfd, unsigned path_index, unsigned options, Body&
     if (!place.ours) {
       if (round != 0) return kernel_call_with_path(call, path_index, path);
       if (!place.known) return kPassOn;
-      // A way into a pool that was made a moment ago shows as an empty hidden directory: look again.
+      // A way into a pool that was made a moment ago leads to nothing in the kernel: look again (known.h).
       long result = kernel_call_with_path(call, path_index, path);
-      if (result != -2 /* ENOENT */) return result;
+      if (was_right(call, dirfd, path, result)) return result;
       options |= kNeverKnown;
       error = locate(call, dirfd, path, options, 0, place);
       if (error != 0) return error;
       if (!place.ours) return result;
     }
-    vfs::Task task = make_task(call, place.mount);
     // The link itself is the kernel's.
-    bool proc_link = place.special == Special::kProcFdLink || place.special == Special::kProcCwd;
-    if (PMEMFILE_UNLIKELY(proc_link) && (options & kTakesProcLinks) == 0) return round == 0 ? kPassOn : -ELOOP;
+    if (PMEMFILE_UNLIKELY(is_proc_link(place)) && (options & kTakesProcLinks) == 0) return round == 0 ? kPassOn : -ELOOP;
+    vfs::Task task = make_task(call, place.mount);
     auto result = body(task, place);
     if (PMEMFILE_LIKELY(result.error() != vfs::kEscaped)) return to_long(result);
     char* copy = call.block.rooms[0].path;

@@ -42,6 +42,28 @@ long open_mount_list(Call& call, Special which, int flags) {
   return fd;
 }
 
+long open_fdinfo(Call& call, int fd, int flags) {
+  if ((flags & O_ACCMODE) != O_RDONLY) return -EACCES;
+  u64 word = fd_word(call.process, static_cast<u32>(fd));
+  if (!is_file(word)) return -ENOENT;
+  vfs::DescriptionInfo info = vfs::info(call.pool(mount_of(word)), description_of(word));
+  vfs::Task task = make_task(call, mount_of(word));
+  Result<u64> offset = (info.flags & O_PATH) != 0 ? Result<u64>(u64{0}) : vfs::seek_file(task, description_of(word), 0, SEEK_CUR);
+  u32 shown = static_cast<u32>(info.flags | ((info.flags & O_PATH) != 0 ? 0 : 0100000) | ((word & kFdCloexec) != 0 ? O_CLOEXEC : 0));
+  FixedText<256> text;
+  text << "pos:\t" << (offset.ok() ? offset.value() : u64{0}) << "\nflags:\t0";
+  FixedText<16> octal;
+  for (int shift = 30; shift >= 0; shift -= 3)
+    if (shown >> shift != 0) octal << static_cast<char>('0' + (shown >> shift & 7));
+  text << octal.view() << "\nmnt_id:\t" << (kFirstMountId + mount_of(word)) << "\nino:\t" << raw(info.ino) << "\n";
+  empty_stash(call.process);
+  long made = raw_syscall(SYS_memfd_create, as_arg("fdinfo"), (flags & O_CLOEXEC) != 0 ? MFD_CLOEXEC : 0);
+  if (made < 0) return made;
+  raw_syscall(SYS_write, made, as_arg(text.c_str()), static_cast<long>(text.size()));
+  raw_syscall(SYS_lseek, made, 0, SEEK_SET);
+  return made;
+}
+
 // ---- Listings -----------------------------------------------------------------------------------------------------
 
 namespace {

@@ -8,6 +8,8 @@ namespace pmemfile::preload {
 
 // A descriptor with the kernel's text and a line for each of our mounts.
 long open_mount_list(Call& call, Special which, int flags);
+// A descriptor with what /proc/self/fdinfo says of the file of ours that `fd` is.
+long open_fdinfo(Call& call, int fd, int flags);
 // A kernel directory was opened: remembers it if its listing needs our hand.
 void note_directory(Call& call, int fd, Special special);
 void forget_listing(Process& process, int fd);

@@ -56,13 +56,14 @@ struct Cwd {
   u64 generation = 0; // advanced by every change; seeds the cache of directories
 };
 
-// Directories of the kernel that are known to lead into no pool (paths.h).
+// Directories of the kernel that are known to lead into no pool (known.h).
 inline constexpr unsigned kKnownDirs = 256;
 struct KnownDir {
   u64 hash;
-  u64 stamp; // epoch of cache and coarse time
-  bool plain; // no symlink on the way
+  u64 stamp_and_plain; // epoch of cache and coarse time; bit 0: no symlink on the way
 };
+// What the kernel has where pools are mounted (known.h).
+enum class Hidden : u8 { kNothing, kEmptyDirectory, kSomething };
 
 // A signal's disposition as the program set it: the kernel's struct of rt_sigaction.
 struct KernelAction {
@@ -110,8 +111,15 @@ struct Process {
   bool common_known = false; // what follows, which threads share
   u32 umask = 0;
   u64 file_size_limit = 0; // RLIMIT_FSIZE (limits.h)
+  // From here to `known`: what every call with a path looks at (quick.h).
   u64 known_epoch = 0;
+  u64 hidden_stamp = 0; // when it was looked at
+  Hidden hidden{};
+  u64 cwd_looked_at = 0; // the working directory's generation; bit 0: it lies in /proc
   KnownDir known[kKnownDirs] = {};
+  u64 known_identities[kKnownDirs] = {};
+  u8 known_misses[kKnownDirs] = {}; // in a row
+  u64 hidden_identities[kMaxMounts] = {};
   bool is_child_view = false;
   u32 listing_count = 0;
   Listing listings[kMaxListings] = {};

@@ -283,6 +283,17 @@ long h_pselect6(Call& call) {
   return select_files(call, true);
 }
 
+// Only pipes will do.
+long h_tee(Call& call) {
+  auto is_open_for = [&](unsigned index, int not_for) {
+    u64 word = call.file(index);
+    long flags = word == 0 ? raw_syscall(SYS_fcntl, call.fd(index), F_GETFL)
+                           : is_file(word) ? vfs::info(call.pool(mount_of(word)), description_of(word)).flags : -EBADF;
+    return flags >= 0 && (flags & O_PATH) == 0 && (flags & O_ACCMODE) != not_for;
+  };
+  return is_open_for(0, O_WRONLY) && is_open_for(1, O_RDONLY) ? -EINVAL : -EBADF;
+}
+
 // Files cannot be watched, as on every file system.
 long h_epoll_ctl(Call& call) {
   u64 target = fd_word(call.process, call.arg(2) & 0xffffffff);

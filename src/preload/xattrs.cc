@@ -40,21 +40,21 @@ long on_descriptor(Call& call, Body&& body) {
 }
 
 template <class Body>
-long on_target(Call& call, int how, Body&& body) { // how: 0 no follow, 1 follow, 2 descriptor
+long on_target(Call& call, int how, unsigned more_options, Body&& body) { // how: 0 no follow, 1 follow, 2 descriptor
   if (how == 2) return on_descriptor(call, body);
-  return at_path(call, AT_FDCWD, 0, options(how == 1), body);
+  return at_path(call, AT_FDCWD, 0, options(how == 1) | more_options, body);
 }
 
 long get(Call& call, int how) {
   Name name;
   long error = take_name(call, 1, name);
   if (error != 0) return error;
-  return on_target(call, how, [&](vfs::Task& task, Place& place) {
+  return on_target(call, how, 0, [&](vfs::Task& task, Place& place) {
     return vfs::getxattr_at(task, place.at, follow(how == 1), place.itself, name.view, call.pointer<void>(2), call.arg(3));
   });
 }
 long list(Call& call, int how) {
-  return on_target(call, how, [&](vfs::Task& task, Place& place) {
+  return on_target(call, how, 0, [&](vfs::Task& task, Place& place) {
     return vfs::listxattr_at(task, place.at, follow(how == 1), place.itself, call.pointer<char>(1), call.arg(2));
   });
 }
@@ -62,7 +62,7 @@ long set(Call& call, int how) {
   Name name;
   long error = take_name(call, 1, name);
   if (error != 0) return error;
-  return on_target(call, how, [&](vfs::Task& task, Place& place) {
+  return on_target(call, how, kNeverKnown, [&](vfs::Task& task, Place& place) {
     return vfs::setxattr_at(task, place.at, follow(how == 1), place.itself, name.view, call.pointer<void>(2), call.arg(3), call.fd(4));
   });
 }
@@ -70,7 +70,7 @@ long remove(Call& call, int how) {
   Name name;
   long error = take_name(call, 1, name);
   if (error != 0) return error;
-  return on_target(call, how, [&](vfs::Task& task, Place& place) {
+  return on_target(call, how, kNeverKnown, [&](vfs::Task& task, Place& place) {
     return vfs::removexattr_at(task, place.at, follow(how == 1), place.itself, name.view);
   });
 }

@@ -149,9 +149,9 @@ Result<u32> open_in_passing(Task& task, const inode::Attr& attr, u32& handle) {
 } // namespace
 
 // Opens the file in passing, so that it is this file and no later user of its inode number that is cut.
-Result<void> truncate_at(Task& task, At at, u64 size) {
+Result<void> truncate_at(Task& task, At at, u64 size, bool itself) {
   for (unsigned i = 0; i < kMaxRestarts; ++i) {
-    inode::Attr attr = TRY(resolve(task, at, Follow::kYes));
+    inode::Attr attr = TRY(resolve(task, at, Follow::kYes, itself));
     if (is_dir(attr.mode)) return Error(EISDIR);
     if (!is_regular(attr.mode)) return Error(EINVAL);
     TRY(check_writable(task.pool->store()));

@@ -388,4 +388,31 @@ bool is_mapped(const Pool& pool, Ino ino) {
   return vnode != nullptr && vnode->pins != 0;
 }
 
+namespace {
+// Has the inode a description that may write? What is open and by how many is exact under the lock.
+bool is_open_for_writing(Pool& pool, Ino ino) {
+  shm::Segment& v = open_tables(pool);
+  if (PMEMFILE_LIKELY(load_acquire(*shm::bucket_of(v, ino)) == 0)) return false;
+  VTx tx(v, pool.store().waiter, slot_hint(v));
+  tx.lock(shm::open_key(v, ino));
+  Vnode* vnode = shm::find_vnode(v, ino);
+  if (vnode == nullptr) return false;
+  u64 index = static_cast<u64>(vnode - shm::vnode_at(v, 0)), left = vnode->users;
+  for (u64 i = 0; i < v.header->description_count && left != 0; ++i) {
+    OpenDescription& description = *shm::description_at(v, i);
+    if (load_acquire(description.refs) == 0 || load_relaxed(description.vnode) != index || load_relaxed(description.ino) != raw(ino)) continue;
+    --left;
+    u32 flags = load_relaxed(description.flags);
+    if ((flags & O_PATH) == 0 && (flags & O_ACCMODE) != O_RDONLY) return true;
+  }
+  return false;
+}
+} // namespace
+
+Result<void> check_not_written(Pool& pool, Ino ino) {
+  if (PMEMFILE_LIKELY(!is_open_for_writing(pool, ino))) return {};
+  bury_all_dead(pool); // it may be a dead one's
+  return is_open_for_writing(pool, ino) ? Result<void>(Error(ETXTBSY)) : Result<void>();
+}
+
 } // namespace pmemfile::vfs

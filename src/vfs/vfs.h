@@ -109,7 +109,7 @@ Result<void> chmod_at(Task& task, At at, Follow follow, bool allow_empty, u32 mo
 Result<void> chown_at(Task& task, At at, Follow follow, bool allow_empty, u32 uid, u32 gid); // ~0u: leave
 // times: two, or null for now; UTIME_NOW and UTIME_OMIT as in utimensat(2).
 Result<void> utimens_at(Task& task, At at, Follow follow, bool allow_empty, const timespec* times);
-Result<void> truncate_at(Task& task, At at, u64 size);
+Result<void> truncate_at(Task& task, At at, u64 size, bool itself = false);
 // Absolute path of a directory in its tree ("/" for the root), NUL included in the length returned. ERANGE, ENOENT.
 Result<u64> dir_path(Task& task, Ino dir, char* buffer, u64 size);
 Result<void> statfs_pool(Task& task, struct statfs* user_out);
@@ -185,5 +185,7 @@ bool is_mapped(const Pool& pool, Ino ino); // by anybody
 
 // The working directory keeps an inode alive like a handle does; `handle` is an index of this process.
 Result<void> hold_dir(Pool& pool, Ino dir, u32 handle);
+// For who is about to execute a file. ETXTBSY: it is open for writing, in whatever process. O(1) unless it is open.
+Result<void> check_not_written(Pool& pool, Ino ino);
 
 } // namespace pmemfile::vfs

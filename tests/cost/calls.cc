@@ -40,6 +40,7 @@ void must(long value, const char* what) {
   if (value < 0) die(what);
 }
 std::string name(const char* prefix, int i) { return g_pool_dir + "/d/" + prefix + std::to_string(i); }
+std::string kernel_name(int i) { return g_kernel_file + std::to_string(i); }
 
 struct Row {
   const char* name;
@@ -79,8 +80,20 @@ const Row kTable[] = {
     {"kernel file: fstat", 1, 0, [](int) { struct stat st; must(fstat(g_kernel_fd, &st), "fstat"); }},
     {"kernel file: stat", 1, 60, [](int) { struct stat st; must(stat(g_kernel_file.c_str(), &st), "stat"); }},
     {"kernel file: open, close", 2, 60, [](int) { int fd = open(g_kernel_file.c_str(), O_RDONLY); must(fd, "open"); close(fd); }},
-    // access has no way to say that a symlink is not to be followed and be told of it: the last component is looked at first.
-    {"kernel file: access", 2, 60, [](int) { must(access(g_kernel_file.c_str(), R_OK), "access"); }},
+    {"kernel file: access", 1, 60, [](int) { must(access(g_kernel_file.c_str(), R_OK), "access"); }},
+    {"kernel file: lstat", 1, 60, [](int) { struct stat st; must(lstat(g_kernel_file.c_str(), &st), "lstat"); }},
+    {"kernel file: readlink of none", 1, 60, [](int) { if (readlink(g_kernel_file.c_str(), g_block, 64) >= 0) die("readlink"); }},
+    // Nobody can have led such a name into a pool a moment ago: that is asked for in the same call.
+    {"kernel file: stat, missing name", 1, 60, [](int i) { struct stat st; if (stat(kernel_name(i).c_str(), &st) == 0) die("stat"); }},
+    {"kernel file: access, missing name", 1, 60, [](int i) { if (access(kernel_name(i).c_str(), F_OK) == 0) die("access"); }},
+    {"kernel file: open, missing name", 1, 0, [](int i) { if (open(kernel_name(i).c_str(), O_RDONLY) >= 0) die("open"); }},
+    {"kernel file: create, close", 2, 0, [](int i) { int fd = open(kernel_name(i).c_str(), O_CREAT | O_EXCL | O_WRONLY, 0600); must(fd, "open"); close(fd); }},
+    // What changes something asks first whether there is a symlink on the way.
+    {"kernel file: chmod", 2, 0, [](int i) { must(chmod(kernel_name(i).c_str(), 0640), "chmod"); }},
+    {"kernel file: rename", 3, 0, [](int i) { must(rename(kernel_name(i).c_str(), (kernel_name(i) + "x").c_str()), "rename"); }},
+    {"kernel file: unlink", 2, 0, [](int i) { must(unlink((kernel_name(i) + "x").c_str()), "unlink"); }},
+    {"kernel file: mkdir", 2, 0, [](int i) { must(mkdir(kernel_name(i).c_str(), 0700), "mkdir"); }},
+    {"kernel file: rmdir", 2, 0, [](int i) { must(rmdir(kernel_name(i).c_str()), "rmdir"); }},
     {"getppid", 1, 0, [](int) { (void)getppid(); }},
 };
 constexpr unsigned kRows = sizeof kTable / sizeof kTable[0];

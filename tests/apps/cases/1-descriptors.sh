@@ -14,3 +14,4 @@ g = os.open("a", 0); print(g - a)
 END
 bash -c 'exec 3< /dev/null 4> x 5< x; ls /proc/self/fd | wc -l; readlink /proc/$$/fd/4'
 cat c; cat /dev/fd/3 3< c; cat /proc/self/fd/0 < c
+echo x > link-target; exec 7< link-target; ls -l /proc/self/fd/7 | sed 's/.*-> .*\//-> /'; getfattr -h -d /proc/self/fd/7; stat -c %F /proc/self/fd/7; cat /proc/self/fdinfo/7 | grep -c pos; exec 7<&-
