@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/select.h>
+#include <sys/stat.h>
 
 #include "preload/handlers.h"
 #include "preload/limits.h"
@@ -127,6 +128,45 @@ bool open_for(Call& call, int fd, u64 word, bool write) {
   return (flags & O_ACCMODE) == O_RDWR || (flags & O_ACCMODE) == (write ? O_WRONLY : O_RDONLY);
 }
 
+bool is_dir(Call& call, u64 word) { return is_file(word) && S_ISDIR(vfs::info(call.pool(mount_of(word)), description_of(word)).mode); }
+bool is_open(Call& call, int fd, u64 word) { return open_for(call, fd, word, false) || open_for(call, fd, word, true); }
+
+// What copy_file_range finds wrong with its files, in the order of the kernel; 0 if nothing.
+long check_copied(Call& call) {
+  struct Side {
+    u32 mode = 0;
+    long flags = -EBADF;
+  } sides[2];
+  for (unsigned i = 0; i < 2; ++i) {
+    u64 word = call.file(i * 2);
+    struct stat status {};
+    if (word == 0) {
+      sides[i].flags = raw_syscall(SYS_fcntl, call.fd(i * 2), F_GETFL);
+      if (raw_syscall(SYS_fstat, call.fd(i * 2), as_arg(&status)) == 0) sides[i].mode = status.st_mode;
+    } else if (is_file(word)) {
+      vfs::DescriptionInfo info = vfs::info(call.pool(mount_of(word)), description_of(word));
+      sides[i] = Side{info.mode, info.flags};
+    }
+    if (sides[i].flags < 0 || (sides[i].flags & O_PATH) != 0) return -EBADF;
+  }
+  if (call.arg(5) != 0) return -EINVAL;
+  if (S_ISDIR(sides[0].mode) || S_ISDIR(sides[1].mode)) return -EISDIR;
+  if (!S_ISREG(sides[0].mode) || !S_ISREG(sides[1].mode)) return -EINVAL;
+  bool reads = (sides[0].flags & O_ACCMODE) != O_WRONLY, writes = (sides[1].flags & O_ACCMODE) != O_RDONLY;
+  return reads && writes && (sides[1].flags & O_APPEND) == 0 ? 0 : -EBADF;
+}
+
+// From a description to itself, both from where it stands.
+long copy_onto_itself(Call& call, u64 word, u64 bytes) {
+  vfs::Task task = make_task(call, mount_of(word));
+  Result<u64> stands = vfs::seek_file(task, description_of(word), 0, SEEK_CUR);
+  if (!stands.ok()) return -stands.error();
+  i64 from = static_cast<i64>(stands.value()), to = from;
+  long result = copy_between(call, End{call.fd(1), word, &from}, End{call.fd(0), word, &to}, bytes, false);
+  (void)vfs::seek_file(task, description_of(word), to, SEEK_SET);
+  return result;
+}
+
 } // namespace
 
 long h_sendfile(Call& call) {
@@ -134,9 +174,14 @@ long h_sendfile(Call& call) {
   if (out == 0 && in == 0) return kPassOn;
   if (!open_for(call, call.fd(1), in, false)) return -EBADF;
   OffsetArgument offset(call, 2);
+  bool stream = in == 0 && raw_syscall(SYS_lseek, call.fd(1), 0, SEEK_CUR) == -ESPIPE;
+  if (stream && offset.get() != nullptr) return -ESPIPE;
   if (offset.error() != 0) return offset.error();
   if (!open_for(call, call.fd(0), out, true)) return -EBADF;
+  if (stream || is_dir(call, in)) return -EINVAL;
   if (is_file(out) && (vfs::info(call.pool(mount_of(out)), description_of(out)).flags & O_APPEND) != 0) return -EINVAL;
+  bool same = is_file(in) && is_file(out) && mount_of(in) == mount_of(out) && description_of(in) == description_of(out);
+  if (same && offset.get() == nullptr) return copy_onto_itself(call, in, call.arg(3));
   bool no_wait = out == 0 && is_nonblocking(call.fd(0));
   long result = copy_between(call, End{call.fd(1), in, offset.get()}, End{call.fd(0), out, nullptr}, call.arg(3), in == 0, no_wait);
   return result >= 0 && !offset.put_back() ? -EFAULT : result;
@@ -145,9 +190,9 @@ long h_sendfile(Call& call) {
 long h_copy_file_range(Call& call) {
   u64 in = call.file(0), out = call.file(2);
   if (in == 0 && out == 0) return kPassOn;
-  if ((out != 0 && !is_file(out)) || (in != 0 && !is_file(in))) return -EBADF;
+  long wrong = check_copied(call);
+  if (wrong != 0) return wrong;
   if (in == 0 || out == 0 || mount_of(in) != mount_of(out)) return -EXDEV; // callers copy by themselves then
-  if (call.arg(5) != 0) return -EINVAL;
   OffsetArgument from(call, 1), to(call, 3);
   if (from.error() != 0) return from.error();
   if (to.error() != 0) return to.error();
@@ -162,11 +207,12 @@ long h_copy_file_range(Call& call) {
 long h_splice(Call& call) {
   u64 in = call.file(0), out = call.file(2);
   if (in == 0 && out == 0) return kPassOn;
+  if (!is_open(call, call.fd(0), in) || !is_open(call, call.fd(2), out)) return -EBADF;
+  if ((in == 0 && call.arg(1) != 0 && is_pipe(call.fd(0))) || (out == 0 && call.arg(3) != 0 && is_pipe(call.fd(2)))) return -ESPIPE;
   if (!open_for(call, call.fd(0), in, false) || !open_for(call, call.fd(2), out, true)) return -EBADF;
   if (in != 0 && out != 0) return -EINVAL; // one end must be a pipe
   if (is_file(out) && (vfs::info(call.pool(mount_of(out)), description_of(out)).flags & O_APPEND) != 0) return -EINVAL;
-  if (!is_pipe(in != 0 ? call.fd(2) : call.fd(0))) return -EINVAL;
-  if (call.arg(in != 0 ? 3 : 1) != 0) return -ESPIPE;
+  if (!is_pipe(in != 0 ? call.fd(2) : call.fd(0)) || is_dir(call, in)) return -EINVAL;
   OffsetArgument from(call, 1), to(call, 3);
   if (from.error() != 0) return from.error();
   if (to.error() != 0) return to.error();
@@ -182,6 +228,13 @@ namespace {
 
 constexpr u64 kMaxPolled = 1024;
 
+// One that only names a file (O_PATH) is no open file to those who wait.
+bool only_names(Call& call, u64 word) { return (vfs::info(call.pool(mount_of(word)), description_of(word)).flags & O_PATH) != 0; }
+
+short events_of(Call& call, u64 word, short wanted) {
+  return is_file(word) && !only_names(call, word) ? static_cast<short>(wanted & (POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM)) : short{POLLNVAL};
+}
+
 long poll_files(Call& call, bool timespec_timeout) {
   u64 count = call.arg(1) & 0xffffffff;
   if (count > kMaxPolled || count == 0) return kPassOn;
@@ -196,7 +249,7 @@ long poll_files(Call& call, bool timespec_timeout) {
     u64 word = fd_word(call.process, static_cast<u32>(copy[i].fd));
     if (word == 0) continue;
     any = true;
-    copy[i].revents = is_file(word) ? static_cast<short>(copy[i].events & (POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM)) : short{POLLNVAL};
+    copy[i].revents = events_of(call, word, copy[i].events);
     if (copy[i].revents != 0) ++ready;
   }
   if (!any) return kPassOn;
@@ -216,9 +269,7 @@ long poll_files(Call& call, bool timespec_timeout) {
     if (copy[i].fd < 0) {
       int fd = -1 - copy[i].fd;
       if (fd < 0 || fd_word(call.process, static_cast<u32>(fd)) == 0) continue;
-      events = is_file(fd_word(call.process, static_cast<u32>(fd)))
-                   ? static_cast<short>(copy[i].events & (POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM))
-                   : short{POLLNVAL};
+      events = events_of(call, fd_word(call.process, static_cast<u32>(fd)), copy[i].events);
     }
     if (pmem::copy_guarded(&given[i].revents, &events, sizeof events) != 0) return -EFAULT;
   }
@@ -248,7 +299,7 @@ long select_files(Call& call, bool timespec_timeout) {
         if (fd >= static_cast<u64>(limit) || !is_file(fd_word(call.process, fd))) continue;
         any = true;
         kernels[w] &= ~(u64{1} << (fd & 63));
-        if (s < 2) mine[w] |= u64{1} << (fd & 63), ++ready;
+        if (s < 2 || only_names(call, fd_word(call.process, fd))) mine[w] |= u64{1} << (fd & 63), ++ready;
       }
     }
   }
@@ -285,13 +336,7 @@ long h_pselect6(Call& call) {
 
 // Only pipes will do.
 long h_tee(Call& call) {
-  auto is_open_for = [&](unsigned index, int not_for) {
-    u64 word = call.file(index);
-    long flags = word == 0 ? raw_syscall(SYS_fcntl, call.fd(index), F_GETFL)
-                           : is_file(word) ? vfs::info(call.pool(mount_of(word)), description_of(word)).flags : -EBADF;
-    return flags >= 0 && (flags & O_PATH) == 0 && (flags & O_ACCMODE) != not_for;
-  };
-  return is_open_for(0, O_WRONLY) && is_open_for(1, O_RDONLY) ? -EINVAL : -EBADF;
+  return open_for(call, call.fd(0), call.file(0), false) && open_for(call, call.fd(1), call.file(1), true) ? -EINVAL : -EBADF;
 }
 
 // Files cannot be watched, as on every file system.
@@ -299,7 +344,7 @@ long h_epoll_ctl(Call& call) {
   u64 target = fd_word(call.process, call.arg(2) & 0xffffffff);
   if (is_file(call.file(0))) return -EINVAL;
   if (target == 0) return kPassOn;
-  return is_file(target) ? -EPERM : -EBADF;
+  return is_file(target) && !only_names(call, target) ? -EPERM : -EBADF;
 }
 
 } // namespace pmemfile::preload
