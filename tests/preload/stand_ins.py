@@ -136,11 +136,22 @@ for _ in range(2): socket.send_fds(s, [b"m"], [f.fileno()])
         os.close(fd)
 
 
+def named_before_the_first_use(shm):
+    """A bound socket that was inherited by a program which has used no pool yet has its name."""
+    with socket.socket(socket.AF_UNIX) as bound:
+        binder = python(f"s = socket.socket(fileno={bound.fileno()}); s.bind('early'); s.detach()", shm, pass_fds=[bound.fileno()])
+        binder.communicate()
+        asker = subprocess.run([sys.executable, "-c", f"import socket; print(socket.socket(fileno={bound.fileno()}).getsockname())"], cwd="/",
+                               env=environment(shm), pass_fds=[bound.fileno()], stdout=subprocess.PIPE, text=True)
+        expect("name", (asker.returncode, asker.stdout), (0, "early\n"))
+
+
 try:
     subprocess.run([mkfs, f"{work}/pool", "16M"], check=True, stdout=subprocess.DEVNULL)
     names_come_and_go(f"{work}/shm")
     a_long_directory(f"{work}/" + "shm" * 30)
     dead_for_strangers(f"{work}/" + "shm" * 30)
+    named_before_the_first_use(f"{work}/" + "shm" * 30)
 finally:
     subprocess.run(["rm", "-rf", work])
 if failures:
