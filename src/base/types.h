@@ -45,4 +45,6 @@ constexpr T max_of(T a, T b) { return a < b ? b : a; }
 } // namespace pmemfile
 
 #define PMEMFILE_LIKELY(x) __builtin_expect(!!(x), 1)
+// Large zero data that few processes touch: it stands behind the rest, so that what every start touches shares few pages.
+#define PMEMFILE_BULKY __attribute__((section(".bss.z")))
 #define PMEMFILE_UNLIKELY(x) __builtin_expect(!!(x), 0)

@@ -72,7 +72,7 @@ struct Note {
 };
 constexpr u64 kTaken = 1;
 constexpr unsigned kNotes = 256;
-Note notes[kNotes];
+PMEMFILE_BULKY Note notes[kNotes];
 u64 last_sequence = 0;
 
 Note* find_note(u64 key) {

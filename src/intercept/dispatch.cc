@@ -31,6 +31,8 @@ void set_hook(FastHook hook, const ChildEvents* events) {
   if (events != nullptr) the_events = *events;
 }
 
+Verdict ask_hook(Frame& frame) { return the_hook(frame); }
+
 extern "C" __attribute__((visibility("hidden"))) u64 pmemfile_intercept_dispatch(Frame* frame) {
   const bool returning = frame->mode != 0;
   frame->mode = frame->rflags; // r11, as the kernel leaves it

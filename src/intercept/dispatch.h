@@ -11,6 +11,9 @@ namespace pmemfile::intercept {
 // Set once by start(), before the first site is patched.
 void set_hook(FastHook hook, const ChildEvents* events);
 
+// The hook's answer to a call that came another way than through a stub.
+Verdict ask_hook(Frame& frame);
+
 // clone.cc. What the entry returns for a clone that the hook passed, and for
 // one that has come back.
 u64 clone_leaves(Frame& frame, const ChildEvents& events);

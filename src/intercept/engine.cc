@@ -9,6 +9,7 @@
 #include "intercept/patch.h"
 #include "intercept/process_image.h"
 #include "intercept/run_planner.h"
+#include "intercept/trap.h"
 
 extern "C" {
 void pmemfile_intercept_entry();
@@ -33,11 +34,12 @@ constexpr unsigned kPlannerPlaceCount = sizeof kPlannerPlaces / sizeof kPlannerP
 // Decided by start(), constant afterwards.
 bool is_active = false;
 bool patch_all = true;
-char own_directory[kMaxPathBytes];
-char user_cache[kMaxPathBytes];
+Options the_options;
+PMEMFILE_BULKY char own_directory[kMaxPathBytes];
+PMEMFILE_BULKY char user_cache[kMaxPathBytes];
 char last_cache[64];
 const char* caches[4];
-char planner_paths[kPlannerPlaceCount][kMaxPathBytes + 64];
+PMEMFILE_BULKY char planner_paths[kPlannerPlaceCount][kMaxPathBytes + 64];
 const char* planners[kPlannerPlaceCount + 2];
 
 u64 entry_address() { return reinterpret_cast<u64>(&pmemfile_intercept_entry); }
@@ -155,25 +157,36 @@ void patch_loaded(const LoadedObject& loaded, void* context) {
   if (walk.first_error == 0) walk.first_error = error;
 }
 
-} // namespace
-
-Result<void> start(FastHook hook, const ChildEvents* events, const Options& options) {
-  if (is_active) return Error(EALREADY);
+Result<void> patch_process() {
   const InitialStack stack = initial_stack();
-  patch_all = options.all_objects;
-  choose_vector_save();
-  choose_caches(stack, options);
+  choose_caches(stack, the_options);
   for_each_object(find_own_directory, nullptr);
-  choose_planners(options);
-  const bool may_plan = options.plan_when_missing && stack.variable(kPlanningVariable) == nullptr;
-  set_plan_source({caches, planners, may_plan, options.warn});
-  set_hook(hook, events);
+  choose_planners(the_options);
+  const bool may_plan = the_options.plan_when_missing && stack.variable(kPlanningVariable) == nullptr;
+  set_plan_source({caches, planners, may_plan, the_options.warn});
   is_active = true;
   Walk walk{stack.auxiliary(AT_BASE), 0, false};
   for_each_object(patch_loaded, &walk);
   if (mutable_stats().sites_patched() != 0) return {};
   is_active = false;
   return Error(walk.already ? EALREADY : walk.first_error != 0 ? walk.first_error : ENOENT);
+}
+
+void patch_deferred() {
+  const Result<void> patched = patch_process();
+  if (!patched.ok()) the_options.failed(patched.error());
+}
+
+} // namespace
+
+Result<void> start(FastHook hook, const ChildEvents* events, const Options& options) {
+  if (is_active || is_trapped_by_another()) return Error(EALREADY);
+  the_options = options;
+  patch_all = options.all_objects;
+  choose_vector_save();
+  set_hook(hook, events);
+  if (options.failed != nullptr && !own_path_is_relative() && start_trapping(options.max_traps, patch_deferred)) return {};
+  return patch_process();
 }
 
 void patch_new_objects() {

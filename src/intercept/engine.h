@@ -72,6 +72,11 @@ struct Options {
   // /var/cache/pmemfile and then $HOME/.cache/pmemfile. If none can be written,
   // a folder in /tmp.
   const char* cache_dir = nullptr;
+  // How many system calls the kernel may report to us before the process is patched (trap.h); 0: it is patched at start, as
+  // it is where the kernel cannot report them.
+  u32 max_traps = 0;
+  // A deferred start that fails later, with what start() would have returned. Does not return.
+  void (*failed)(int error) = nullptr;
   // Told, in one line without newline, of each object that could not be
   // patched as a whole; null: nobody is told.
   void (*warn)(std::string_view line) = nullptr;
@@ -136,7 +141,7 @@ const Stats& stats();
 // constructor, before there are threads.
 void go_to_end_of_object_list();
 
-// Is the process patched by this copy of the engine?
+// Is the process patched by this copy of the engine? Not yet while the kernel reports its calls.
 bool active();
 
 // The real system call.

@@ -10,7 +10,7 @@ namespace pmemfile::intercept {
 namespace {
 
 PlanSource the_source;
-Stats the_stats;
+PMEMFILE_BULKY Stats the_stats;
 
 // Where the stubs of each object in the_stats lie, to be freed when another
 // object takes its place.
@@ -18,7 +18,7 @@ struct Mapped {
   u64 text = 0, text_bytes = 0;
   Applied applied;
 };
-Mapped mapped[kMaxObjectStats];
+PMEMFILE_BULKY Mapped mapped[kMaxObjectStats];
 
 u32 known_count() { return min_of(load_acquire(the_stats.object_count), kMaxObjectStats); }
 
@@ -151,6 +151,24 @@ void record_unpatched(std::string_view name, u64 base, int error) {
   Mapped* where;
   if (ObjectStats* record = new_record(name, base, where)) record->error = error;
   warn(name, error);
+}
+
+u64 find_stub_entry(u64 after_site) {
+  // mov $0, %r11d; lea after_site(%rip), %rcx
+  constexpr u8 kBegin[] = {0x41, 0xbb, 0, 0, 0, 0, 0x48, 0x8d, 0x0d};
+  constexpr u64 kBytes = sizeof kBegin + 4;
+  for (u32 i = 0, count = known_count(); i < count; ++i) {
+    const Mapped& m = mapped[i];
+    if (after_site - m.text >= m.text_bytes || m.applied.stubs == 0) continue;
+    const u64 end = m.applied.stubs + m.applied.stub_bytes - kBytes;
+    for (u64 at = m.applied.stubs; at <= end; ++at) {
+      if (__builtin_memcmp(reinterpret_cast<const void*>(at), kBegin, sizeof kBegin) != 0) continue;
+      i32 distance;
+      __builtin_memcpy(&distance, reinterpret_cast<const void*>(at + sizeof kBegin), 4);
+      if (at + kBytes + static_cast<u64>(static_cast<i64>(distance)) == after_site) return at;
+    }
+  }
+  return 0;
 }
 
 bool is_known(u64 base) {

@@ -40,6 +40,9 @@ int patch_object(const ObjectToPatch& object);
 // Records an object that cannot even be looked at.
 void record_unpatched(std::string_view name, u64 base, int error);
 bool is_known(u64 base);
+// Where a call that has reached its site goes on, as if it had come through its stub: behind the instructions that were moved
+// from before the site. 0: no stub serves the site before `after_site`.
+u64 find_stub_entry(u64 after_site);
 
 Stats& mutable_stats();
 bool patches_all_objects();

@@ -87,9 +87,21 @@ void for_each_object(ObjectVisitor visit, void* context) {
   }
 }
 
-void go_to_end_of_object_list() {
+namespace {
+link_map* own_entry() {
   link_map* own = &_r_debug == nullptr ? nullptr : _r_debug.r_map;
   while (own != nullptr && own->l_ld != _DYNAMIC) own = own->l_next;
+  return own;
+}
+} // namespace
+
+bool own_path_is_relative() {
+  const link_map* own = own_entry();
+  return own != nullptr && own->l_name[0] != '/';
+}
+
+void go_to_end_of_object_list() {
+  link_map* own = own_entry();
   if (own == nullptr || own->l_prev == nullptr || own->l_next == nullptr) return;
   link_map* last = own->l_next;
   while (last->l_next != nullptr) last = last->l_next;

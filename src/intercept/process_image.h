@@ -39,6 +39,9 @@ struct LoadedObject {
 
 using ObjectVisitor = void (*)(const LoadedObject&, void* context);
 // Every object of the link map but the vDSO.
+// Is the object that contains the engine loaded by a path that depends on the working directory?
+bool own_path_is_relative();
+
 void for_each_object(ObjectVisitor visit, void* context);
 
 } // namespace pmemfile::intercept

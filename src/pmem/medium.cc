@@ -47,7 +47,7 @@ bool streams(const Medium& medium, u64 size) {
 // already. Racy by design; wrong entries (after fork, after an unmapping) cost page faults and nothing else.
 constexpr u64 kFillStep = 64 * 1024; // 16 pages keep the pause near ten microseconds
 constexpr unsigned kFilledSteps = 1024;
-u32 g_filled[kFilledSteps];
+PMEMFILE_BULKY u32 g_filled[kFilledSteps];
 
 bool was_filled(const u8* step) {
   u32 number = static_cast<u32>(reinterpret_cast<u64>(step) / kFillStep); // addresses have 47 bits

@@ -12,7 +12,7 @@ u32 g_mount_count;
 
 namespace {
 
-char g_texts[32768];
+__attribute__((section(".bss.y"))) char g_texts[32768]; // its head is touched by every start
 u64 g_texts_used;
 
 const char* keep(std::string_view text) {
@@ -28,6 +28,14 @@ bool take(std::string_view variable, std::string_view name, const char*& value) 
   if (variable.size() <= name.size() || variable[name.size()] != '=' || part(variable, 0, name.size()) != name) return false;
   value = variable.data() + name.size() + 1;
   return true;
+}
+
+u32 parse_count(std::string_view variable, const char* value) {
+  u64 number = 0;
+  const char* at = value;
+  for (; *at >= '0' && *at <= '9' && number <= 0xffffffff; ++at) number = number * 10 + static_cast<u64>(*at - '0');
+  if (*at != '\0' || at == value || number > 0xffffffff) give_up("malformed variable", variable, "it is a number of system calls");
+  return static_cast<u32>(number);
 }
 
 bool yes(const char* value) { return value[0] != '\0' && !(value[0] == '0' && value[1] == '\0'); }
@@ -162,6 +170,7 @@ bool read_config(char** environment) {
     if (take(variable, "PMEMFILE_PRELOAD_LOG_TRUNC", value)) g_config.log_trunc = yes(value);
     if (take(variable, "PMEMFILE_EXIT_ON_NOT_SUPPORTED", value)) g_config.exit_on_not_supported = yes(value);
     if (take(variable, "PMEMFILE_PRELOAD_PAUSE_AT_START", value)) g_config.pause_at_start = yes(value);
+    if (take(variable, "PMEMFILE_PATCH_AFTER", value)) g_config.max_traps = parse_count("PMEMFILE_PATCH_AFTER", value);
     if (take(variable, "PMEMFILE_CD", value)) g_config.cd = keep(value);
     if (take(variable, "PMEMFILE_SHM_DIR", value)) g_config.shm_dir = keep(value);
     if (take(variable, "PMEMFILE_DATA", value)) g_config.atomic_data = parse_data_mode(value);

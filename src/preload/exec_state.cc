@@ -64,7 +64,7 @@ void restore_variable(char** environment, std::string_view text) {
 
 // The kernel put the name of the copy there.
 void set_exec_name(char** environment, std::string_view name) {
-  static char text[kPathBytes];
+  PMEMFILE_BULKY static char text[kPathBytes];
   memcpy(text, name.data(), min_of<u64>(name.size(), sizeof text - 1));
   char** at = environment;
   while (*at != nullptr) ++at;

@@ -10,7 +10,7 @@
 namespace pmemfile::preload {
 
 u32 g_served[kCalls];
-u32 g_refused[kCalls];
+PMEMFILE_BULKY u32 g_refused[kCalls];
 int g_log_fd = -1;
 
 const char* call_name(long nr) {
@@ -101,7 +101,7 @@ void log_call(const Call& call, long result) {
 
 void report_at_exit(Process& process) {
   if (g_config.report == nullptr || process.is_child_view) return;
-  static char room[16384];
+  PMEMFILE_BULKY static char room[16384];
   Text out(room, sizeof room);
   out << "pmemfile: process " << static_cast<i64>(raw_syscall(SYS_getpid)) << "\n";
   for (u32 i = 0; i < g_mount_count; ++i)

@@ -44,6 +44,12 @@ void warn(std::string_view line) {
   text.write_to(2);
 }
 
+void engine_failed(int error) {
+  FixedText<16> number;
+  number << static_cast<i64>(error);
+  give_up("cannot intercept the system calls of this process", number.view(), "see PMEMFILE_REPORT; is another copy of the library loaded?");
+}
+
 // PMEMFILE_CD and PMEMFILE_PRELOAD_PAUSE_AT_START.
 void wishes_of_the_user() {
   if (g_config.cd != nullptr && g_config.exec_state == nullptr) {
@@ -78,12 +84,11 @@ __attribute__((constructor)) void start(int, char**, char** environment) {
   open_report();
   intercept::Options options;
   if (g_config.report != nullptr) options.warn = warn; // otherwise standard error is the program's
+  // The report and the log tell of patched sites, from the first call on.
+  if (g_config.report == nullptr && g_log_fd < 0) options.max_traps = g_config.max_traps;
+  options.failed = engine_failed;
   Result<void> started = intercept::start(hook, &kChildEvents, options);
-  if (!started.ok()) {
-    FixedText<16> number;
-    number << static_cast<i64>(started.error());
-    give_up("cannot intercept the system calls of this process", number.view(), "see PMEMFILE_REPORT; is another copy of the library loaded?");
-  }
+  if (!started.ok()) engine_failed(started.error());
   wishes_of_the_user();
 }
 

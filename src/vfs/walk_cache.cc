@@ -16,7 +16,7 @@ struct alignas(64) Entry {
 };
 static_assert(sizeof(Entry) == 128);
 
-Entry entries[kEntries];
+PMEMFILE_BULKY Entry entries[kEntries];
 
 u64 load_tail(const char* text, std::size_t size) {
   u64 value = 0;

@@ -81,4 +81,14 @@ pmemfile_intercept_entry:
         .cfi_endproc
         .size   pmemfile_intercept_entry, . - pmemfile_intercept_entry
 
+        // How the handler of trapped calls returns: in our own text, and by the bytes that unwinders know.
+        .globl  pmemfile_intercept_restore
+        .hidden pmemfile_intercept_restore
+        .type   pmemfile_intercept_restore, @function
+        nop
+pmemfile_intercept_restore:
+        mov     $15, %rax
+        syscall
+        .size   pmemfile_intercept_restore, . - pmemfile_intercept_restore
+
         .section .note.GNU-stack, "", @progbits
