@@ -23,7 +23,7 @@ struct ChildRun {
   intercept::CloneKind kind;
   bool locked;
   vfs::Pool::ChildTicket tickets[kMaxMounts];
-  char* exec_room; // what the child's exec left mapped in our memory
+  char* exec_room; // what the child's exec mapped in our memory
   u64 exec_room_bytes;
   ThreadWords words; // of the parent, whose thread-local storage a child in our memory uses
   Process process; // of a child that runs in our memory
@@ -39,8 +39,23 @@ intercept::CloneKind kind_of(u64 flags) {
   return (flags & CLONE_VFORK) != 0 ? intercept::CloneKind::VforkLike : intercept::CloneKind::SharedMemory;
 }
 
+// One run that is over, with its rooms, for the next child: to map, touch and unmap them each time would cost more than all
+// else that is done for a child.
+ChildRun* g_spare_run;
+
+ChildRun* take_run() {
+  if (ChildRun* spare = exchange(g_spare_run, static_cast<ChildRun*>(nullptr))) return spare;
+  long room = raw_syscall(SYS_mmap, 0, sizeof(ChildRun), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return is_syscall_error(room) ? nullptr : reinterpret_cast<ChildRun*>(room);
+}
+
 void free_run(ChildRun* run) {
   free_groups(run->process.identity);
+  for (auto& ticket : run->tickets) ticket = {};
+  for (auto& pool : run->process.pools) pool = nullptr;
+  run->locked = false;
+  ChildRun* none = nullptr;
+  if (compare_exchange(g_spare_run, none, run)) return;
   if (run->exec_room != nullptr) raw_syscall(SYS_munmap, as_arg(run->exec_room), static_cast<long>(run->exec_room_bytes));
   if (run->process.fds != nullptr) raw_syscall(SYS_munmap, as_arg(run->process.fds), kMaxDescriptors * sizeof(u64));
   raw_syscall(SYS_munmap, as_arg(run), sizeof(ChildRun));
@@ -70,14 +85,17 @@ void end_run(ChildRun* run, bool alive) {
 // A private copy of the descriptor table and all else for a child in our memory.
 long copy_process(ChildRun* run, Process& from) {
   Process& copy = run->process;
+  u64* table = copy.fds; // of a child before this one
+  u32 table_end = copy.fd_end;
   copy = from;
-  copy.fds = nullptr;
+  copy.fds = table;
   for (auto& pool : copy.pools) pool = nullptr;
   copy.lock = 0;
   copy.is_child_view = true;
   if (from.fds != nullptr) {
-    if (!make_descriptor_table(copy)) return -ENOMEM;
+    if (table == nullptr && !make_descriptor_table(copy)) return -ENOMEM;
     memcpy(copy.fds, from.fds, from.fd_end * sizeof(u64));
+    if (table_end > from.fd_end) memset(copy.fds + from.fd_end, 0, (table_end - from.fd_end) * sizeof(u64));
   }
   copy_identity(copy, from, *t_thread.block);
   for (u32 i = 0; i < g_mount_count; ++i) {
@@ -91,9 +109,8 @@ long copy_process(ChildRun* run, Process& from) {
 
 long begin_run(Call& call, intercept::CloneKind kind) {
   Process& process = call.process;
-  long room = raw_syscall(SYS_mmap, 0, sizeof(ChildRun), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (is_syscall_error(room)) return room;
-  auto* run = reinterpret_cast<ChildRun*>(room);
+  ChildRun* run = take_run();
+  if (run == nullptr) return -ENOMEM;
   run->stack_pointer = call.frame.rsp();
   run->kind = kind;
   // Another thread's half-made attachment must not be in the child's copy.
@@ -216,10 +233,21 @@ void on_child(intercept::Frame& frame, intercept::CloneKind kind, u64) {
 
 } // namespace
 
-void note_exec_room(Call& call, char* base, u64 bytes) {
-  if (!call.process.is_child_view || call.block.children == nullptr) return;
-  call.block.children->exec_room = base;
-  call.block.children->exec_room_bytes = bytes;
+char* kept_exec_room(Call& call, u64& bytes) {
+  if (!call.process.is_child_view || call.block.children == nullptr) return nullptr;
+  ChildRun& run = *call.block.children;
+  if (run.exec_room != nullptr && run.exec_room_bytes < bytes) {
+    raw_syscall(SYS_munmap, as_arg(run.exec_room), static_cast<long>(run.exec_room_bytes));
+    run.exec_room = nullptr;
+  }
+  if (run.exec_room == nullptr) {
+    long made = map_exec_room(bytes);
+    if (is_syscall_error(made)) return nullptr;
+    run.exec_room = reinterpret_cast<char*>(made);
+    run.exec_room_bytes = bytes;
+  }
+  bytes = run.exec_room_bytes;
+  return run.exec_room;
 }
 
 const intercept::ChildEvents kChildEvents = {nullptr, on_parent, on_child};

@@ -75,6 +75,7 @@ bool make_descriptor_table(Process& process) {
                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (is_syscall_error(table)) return false;
   raw_syscall(SYS_madvise, table, kMaxDescriptors * sizeof(u64), MADV_DONTDUMP);
+  raw_syscall(SYS_madvise, table, kMaxDescriptors * sizeof(u64), MADV_NOHUGEPAGE); // two pages of it are touched
   process.fds = reinterpret_cast<u64*>(table);
   return true;
 }
@@ -82,8 +83,9 @@ bool make_descriptor_table(Process& process) {
 void set_fd_word(Process& process, u32 fd, u64 word) {
   if (fd >= kMaxDescriptors || (word == 0 && fd >= process.fd_end)) return;
   if (PMEMFILE_UNLIKELY(process.fds == nullptr) && !make_descriptor_table(process)) give_up("no memory", "for the table of descriptors", "free some");
-  store_release(process.fds[fd], word);
+  // The end first: of a child that is killed in between, nothing is left beyond it for the next user of the table.
   if (fd >= process.fd_end) store_release(process.fd_end, fd + 1);
+  store_release(process.fds[fd], word);
 }
 
 namespace {

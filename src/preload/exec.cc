@@ -68,20 +68,27 @@ const char* ExecRoom::keep(std::string_view a, std::string_view b) {
   return text;
 }
 
+long map_exec_room(u64 bytes) {
+  return raw_syscall(SYS_mmap, 0, static_cast<long>(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+
 namespace {
 
-// Memory for the new image's arguments. In a child that shares its parent's memory the parent unmaps it later.
+// Memory for the new image's arguments.
 long make_room(Call& call, u64 arguments, u64 variables, ExecRoom& room) {
   u64 bytes = align_up((arguments + variables + 64) * 8 + kStateBytes + 128 * 1024, 4096);
-  long made = raw_syscall(SYS_mmap, 0, static_cast<long>(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (is_syscall_error(made)) return made;
-  room.base = reinterpret_cast<char*>(made);
+  room.base = kept_exec_room(call, bytes);
+  room.is_kept = room.base != nullptr;
+  if (!room.is_kept) {
+    long made = map_exec_room(bytes);
+    if (is_syscall_error(made)) return made;
+    room.base = reinterpret_cast<char*>(made);
+  }
   room.bytes = bytes;
   room.argv = reinterpret_cast<const char**>(room.base);
   room.envp = room.argv + arguments + 16;
   room.used = reinterpret_cast<char*>(room.envp + variables + 32);
   room.end = room.base + bytes;
-  note_exec_room(call, room.base, bytes);
   return 0;
 }
 
@@ -300,10 +307,7 @@ long copy_arguments(u64 user_argv, long count, const char** argv) {
 void undo(Call& call, const ExecRoom& room) {
   for (u32 i = 0; i < g_mount_count; ++i)
     if (vfs::Pool* pool = call.process.pools[i]) pool->keep_after_failed_exec();
-  if (room.base != nullptr) {
-    note_exec_room(call, nullptr, 0);
-    raw_syscall(SYS_munmap, as_arg(room.base), static_cast<long>(room.bytes));
-  }
+  if (room.base != nullptr && !room.is_kept) raw_syscall(SYS_munmap, as_arg(room.base), static_cast<long>(room.bytes));
 }
 
 // The last call of this image. Returns only if it failed: with EINTR if a signal waits for the end of this call, which the

@@ -15,6 +15,7 @@ namespace pmemfile::preload {
 struct ExecRoom {
   char* base;
   u64 bytes;
+  bool is_kept; // by our parent (kept_exec_room)
   const char** argv;
   const char** envp;
   char* used; // free from here
@@ -71,7 +72,9 @@ struct ProgramCopy {
 Result<ProgramCopy> copy_program(Call& call, ExecRoom& room, u32 mount, Ino ino, const char* path, u64 user_envp, long variables,
                          Libraries& libraries, Text& state);
 
-// Remembers memory that the parent has to unmap when a vfork-like child has gone on (children.cc).
-void note_exec_room(Call& call, char* base, u64 bytes);
+// Memory for at least `bytes`, which become what there is. A child that shares its parent's memory gets what its parent keeps
+// for it, with what an earlier child left in it (children.cc); others, and where there is no memory: null.
+char* kept_exec_room(Call& call, u64& bytes);
+long map_exec_room(u64 bytes);
 
 } // namespace pmemfile::preload

@@ -7,6 +7,7 @@
 // call, where signal handlers of the program are held back (signals.h).
 #pragma once
 
+#include <cstddef>
 #include <string_view>
 
 #include "base/atomic.h"
@@ -111,19 +112,19 @@ struct Process {
   bool common_known = false; // what follows, which threads share
   u32 umask = 0;
   u64 file_size_limit = 0; // RLIMIT_FSIZE (limits.h)
-  // From here to `known`: what every call with a path looks at (quick.h).
+  // From here to `cwd_looked_at`: what every call with a path looks at (quick.h).
   u64 known_epoch = 0;
   u64 hidden_stamp = 0; // when it was looked at
   Hidden hidden{};
   u64 cwd_looked_at = 0; // the working directory's generation; bit 0: it lies in /proc
-  KnownDir known[kKnownDirs] = {};
-  u64 known_identities[kKnownDirs] = {};
-  u8 known_misses[kKnownDirs] = {}; // in a row
-  u64 hidden_identities[kMaxMounts] = {};
   bool is_child_view = false;
   u32 listing_count = 0;
   Listing listings[kMaxListings] = {};
   SignalAction actions[65] = {};
+  KnownDir known[kKnownDirs] = {};
+  u64 known_identities[kKnownDirs] = {};
+  u8 known_misses[kKnownDirs] = {}; // in a row
+  u64 hidden_identities[kMaxMounts] = {};
 };
 
 // ---- Threads ----------------------------------------------------------------------------------------------------
@@ -139,23 +140,25 @@ struct PathRoom { // for one path argument
 // Stack and scratch room of one thread. The first page is the guard.
 struct alignas(4096) ThreadBlock {
   char guard[4096];
-  char stack[64 * 1024];
-  char escape[kPathBytes];
-  char done[kPathBytes];
-  char link[kPathBytes];
-  PathRoom rooms[2];
-  u8 scratch[16384];
+  char stack[64 * 1024 - 1024]; // its head shares a page with what follows: both are touched by every thread
   ThreadBlock* next; // inflight.h
   u32 in_use[4];     // numbers that the call under way may use, plus 1
   u32 task_mounts;   // bits of mounts that calls of this thread were about (failed.h)
   u64 deferred;      // mount << 32 | number + 1 that this thread has to close
   u32 pending_count; // signals that came during the call under way: waits end with EINTR
   u64 saved_mask;
-  Identity identity; // with Process::identity_per_thread
-  PendingSignal pending[kMaxPending];
   bool pending_restart; // all pending handlers were installed with SA_RESTART
   struct ChildRun* children; // children.cc: clones of this thread that are under way, innermost first
+  Identity identity; // with Process::identity_per_thread
+  PendingSignal pending[kMaxPending];
+  char escape[kPathBytes];
+  char done[kPathBytes];
+  char link[kPathBytes];
+  PathRoom rooms[2];
+  u8 scratch[16384];
 };
+static_assert(offsetof(ThreadBlock, stack) + sizeof(ThreadBlock::stack) == offsetof(ThreadBlock, next));
+static_assert(sizeof(ThreadBlock::stack) % 16 == 0);
 
 // Initial-exec thread-local words.
 struct ThreadWords {

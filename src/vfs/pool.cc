@@ -242,7 +242,9 @@ void empty_inherited_entry(void* context) { inherit_dead(*static_cast<Store*>(co
 Result<void> prepare_store(Store& store) {
   store.record_epoch = store.segment.header->record_epoch;
   store.waiter = shm::Waiter{repair_for_waiter, &store, store.segment.fd};
-  store.staging = static_cast<u8*>(TRY(map_private(store.geometry.record_slot_count * journal::kStagingBytes)));
+  u64 staging_bytes = store.geometry.record_slot_count * journal::kStagingBytes;
+  store.staging = static_cast<u8*>(TRY(map_private(staging_bytes)));
+  raw_syscall(SYS_madvise, as_arg(store.staging), static_cast<long>(staging_bytes), MADV_NOHUGEPAGE); // few pages of it are touched
   return {};
 }
 

@@ -26,6 +26,13 @@ constexpr u64 kLowestDescriptor = 900;
 constexpr u64 kBelowLimit = 64;
 
 int move_high(int fd) {
+  // Mostly there is room.
+  if (static_cast<u64>(fd) >= kLowestDescriptor) return fd;
+  long high = raw_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, static_cast<long>(kLowestDescriptor));
+  if (!is_syscall_error(high)) {
+    close_fd(fd);
+    return static_cast<int>(high);
+  }
   struct rlimit limit{};
   raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, as_arg(&limit));
   u64 lowest = limit.rlim_cur > kLowestDescriptor + kBelowLimit ? kLowestDescriptor
@@ -262,10 +269,18 @@ void Pool::become_child(const ChildTicket& ticket) {
   take_identity(*this, ticket.ref, ticket.token_fd);
 }
 
+namespace {
+void* g_spare_view; // of a child that has gone, for the next one
+}
+
 Result<Pool*> Pool::view_as_child(const ChildTicket& ticket) {
-  long memory = raw_syscall(SYS_mmap, 0, sizeof(Pool), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (is_syscall_error(memory)) return Error(ENOMEM);
-  Pool* view = new (reinterpret_cast<void*>(memory)) Pool(*this);
+  void* memory = exchange(g_spare_view, static_cast<void*>(nullptr));
+  if (memory == nullptr) {
+    long mapped = raw_syscall(SYS_mmap, 0, sizeof(Pool), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (is_syscall_error(mapped)) return Error(ENOMEM);
+    memory = reinterpret_cast<void*>(mapped);
+  }
+  Pool* view = new (memory) Pool(*this);
   view->store_.waiter.context = &view->store_;
   view->child_tokens_ = ChildTokens{};
   if (ticket.ref != ProcessRef{}) {
@@ -282,7 +297,10 @@ void Pool::child_view_runs(Pool* view, bool own_descriptors) {
   take_identity(*view, view->store_.segment.self, view->token_fd_);
 }
 
-void Pool::drop_child_view(Pool* view) { raw_syscall(SYS_munmap, as_arg(view), sizeof(Pool)); }
+void Pool::drop_child_view(Pool* view) {
+  void* none = nullptr;
+  if (!compare_exchange(g_spare_view, none, static_cast<void*>(view))) raw_syscall(SYS_munmap, as_arg(view), sizeof(Pool));
+}
 
 Result<void> Pool::prepare_exec(char (&text)[128]) {
   if (is_cut_off()) return Error(EIO);

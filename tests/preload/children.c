@@ -63,6 +63,26 @@ int main(int argc, char **argv) {
   SHOW(fcntl(20, F_GETFD));
   SHOW(fcntl(30, F_GETFD));
   SHOW(access("f", F_OK));
+  // What one child had, even one that was killed, is not there in the next.
+  fflush(stdout);
+  if (vfork() == 0) {
+    dup2(20, 400);
+    char *many[] = {"missing", "1", "2", NULL};
+    execve("./missing", many, environ);
+    kill(getpid(), SIGKILL);
+  }
+  wait(&status);
+  SHOW(WTERMSIG(status));
+  if (vfork() == 0) _exit((fcntl(30, F_GETFD) < 0) | (fcntl(400, F_GETFD) < 0) << 1 | (fcntl(20, F_GETFD) >= 0) << 2 | (fcntl(399, F_GETFD) < 0) << 3);
+  wait(&status);
+  SHOW(WEXITSTATUS(status));
+  if (vfork() == 0) {
+    char *shell[] = {"sh", "-c", "test -e f && exit 5", NULL};
+    execve("/bin/sh", shell, environ);
+    _exit(9);
+  }
+  wait(&status);
+  SHOW(WEXITSTATUS(status));
   // As flock(1) on an inherited descriptor: who takes the lock ends, and it stays while somebody has the description.
   fflush(stdout);
   if (fork() == 0) _exit(flock(fd, LOCK_EX));
