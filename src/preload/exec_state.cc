@@ -18,6 +18,13 @@ struct Inherited {
   u32 dead[2048]; // handles that did not survive the exec
 };
 
+// Most images need none.
+u8* room() {
+  ThreadBlock* block = thread_block();
+  if (block == nullptr) give_up("no memory", "at start", "free some");
+  return block->scratch;
+}
+
 void visit_handle(void* context, u32 handle, vfs::Description description) {
   auto* inherited = static_cast<Inherited*>(context);
   if (handle == kCwdHandle && g_process.cwd.in_pool && g_process.cwd.mount == inherited->mount) return;
@@ -33,7 +40,7 @@ void visit_handle(void* context, u32 handle, vfs::Description description) {
 }
 
 void take_handles(u32 mount) {
-  auto* inherited = reinterpret_cast<Inherited*>(thread_block()->scratch);
+  auto* inherited = reinterpret_cast<Inherited*>(room());
   static_assert(sizeof(Inherited) <= sizeof(ThreadBlock::scratch));
   vfs::Pool& pool = *g_process.pools[mount];
   do {
@@ -77,7 +84,7 @@ void remove_library_dir(std::string_view dir) {
   name << dir;
   long fd = raw_syscall(SYS_openat, AT_FDCWD, as_arg(name.c_str()), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return;
-  char* buffer = reinterpret_cast<char*>(thread_block()->scratch);
+  char* buffer = reinterpret_cast<char*>(room());
   long got = raw_syscall(SYS_getdents64, fd, as_arg(buffer), sizeof(ThreadBlock::scratch));
   for (long at = 0; at + 19 < got;) {
     u16 bytes;
@@ -135,6 +142,8 @@ void adopt_state(const char* text, char** environment) {
       u32 mount = static_cast<u32>(parse_u64(value));
       u64 ino = parse_u64(value);
       if (mount < g_mount_count) g_process.cwd = Cwd{true, mount, Ino{ino}, 1};
+    } else if (item == kItemTraced) {
+      g_process.is_traced = true;
     } else if (item == kItemExe) {
       memcpy(g_exe_path, value.data(), min_of<u64>(value.size(), kPathBytes - 1));
     } else if (item == kItemComm) {

@@ -18,6 +18,7 @@ inline constexpr char kItemHide = 'h';        // once per variable that we added
 inline constexpr char kItemRestore = 'r';     // "NAME=value": a variable that we changed, as it was
 inline constexpr char kItemLibraryDir = 'd';  // directory of links to remove
 inline constexpr char kItemLibraryFd = 'f';   // descriptor to close
+inline constexpr char kItemTraced = 't';      // empty
 inline constexpr char kStateVariable[] = "PMEMFILE_EXEC_STATE";
 
 inline void put_item(Text& out, char item, std::string_view value) {

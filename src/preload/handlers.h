@@ -107,6 +107,7 @@ long h_recvmmsg(Call& call);
 long h_recvmsg(Call& call);
 long h_refuse_at(Call& call);
 long h_prctl(Call& call);
+long h_ptrace(Call& call);
 long h_refuse_fd(Call& call);
 long h_refuse_fd3(Call& call);
 long h_refuse_path0(Call& call);

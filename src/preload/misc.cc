@@ -4,6 +4,7 @@
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/stat.h>
 
 #include <fcntl.h>
@@ -139,6 +140,10 @@ long h_prctl(Call& call) {
   return kPassOn;
 }
 long h_refuse_pipe(Call&) { return -EBADF; }
+long h_ptrace(Call& call) {
+  if (call.arg(0) == PTRACE_TRACEME) call.process.is_traced = true;
+  return kPassOn;
+}
 long h_refuse_socket(Call& call) { return is_file(call.file(0)) ? -ENOTSOCK : -EBADF; }
 long h_refuse_fd3(Call& call) { return is_file(call.file(3)) ? refuse(call, EINVAL) : -EBADF; }
 

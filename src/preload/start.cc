@@ -72,10 +72,7 @@ __attribute__((constructor)) void start(int, char**, char** environment) {
   if (environment == nullptr || is_secure(environment)) return;
   if (!read_config(environment)) return;
   start_process(g_process);
-  if (g_config.exec_state != nullptr) {
-    if (thread_block() == nullptr) give_up("no memory", "at start", "free some");
-    adopt_state(g_config.exec_state, environment);
-  }
+  if (g_config.exec_state != nullptr) adopt_state(g_config.exec_state, environment);
   remove_variable(environment, kStateVariable);
   start_pools();
   start_signals(g_process);
@@ -85,7 +82,7 @@ __attribute__((constructor)) void start(int, char**, char** environment) {
   intercept::Options options;
   if (g_config.report != nullptr) options.warn = warn; // otherwise standard error is the program's
   // The report and the log tell of patched sites, from the first call on.
-  if (g_config.report == nullptr && g_log_fd < 0) options.max_traps = g_config.max_traps;
+  if (g_config.report == nullptr && g_log_fd < 0 && !g_process.is_traced) options.max_traps = g_config.max_traps;
   options.failed = engine_failed;
   Result<void> started = intercept::start(hook, &kChildEvents, options);
   if (!started.ok()) engine_failed(started.error());

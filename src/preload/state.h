@@ -118,6 +118,7 @@ struct Process {
   Hidden hidden{};
   u64 cwd_looked_at = 0; // the working directory's generation; bit 0: it lies in /proc
   bool is_child_view = false;
+  bool is_traced = false; // it said so: a debugger would stop at each trapped call (intercept/trap.h)
   u32 listing_count = 0;
   Listing listings[kMaxListings] = {};
   SignalAction actions[65] = {};

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -214,6 +214,22 @@ static void case_killed(void) {
   kill(getpid(), SIGSYS);
   printf("still here\n");
 }
+static void case_traced(void) { // a debugger sees no signals but the program's
+  fflush(stdout);
+  pid_t pid = vfork();
+  if (pid == 0) {
+    ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+    execl("/bin/sh", "sh", "-c", "exec ./program many", (char*)NULL);
+    _exit(9);
+  }
+  int status = 0, stops = 0;
+  while (waitpid(pid, &status, 0) == pid && WIFSTOPPED(status)) {
+    stops += WSTOPSIG(status) == SIGSYS;
+    ptrace(PTRACE_CONT, pid, NULL, WSTOPSIG(status) == SIGTRAP ? 0L : (long)WSTOPSIG(status));
+  }
+  printf("stopped by SIGSYS %d, status %d\n", stops, WEXITSTATUS(status));
+  served("traced");
+}
 static void case_pause(void) { // for the parent to kill
   char c;
   read(0, &c, 1);
@@ -243,7 +259,7 @@ static const struct {
   void (*run)(void);
 } cases[] = {{"registers", case_registers}, {"covered", case_covered}, {"covered_clone", case_covered_clone}, {"handler", case_handler},
              {"own_sigsys", case_own_sigsys}, {"fork", case_fork}, {"vfork", case_vfork}, {"thread", case_thread}, {"code", case_code},
-             {"many", case_many}, {"old_interface", case_old_interface}, {"wait", case_blocked_wait}, {"killed", case_killed}, {"pause", case_pause}, {"masks", case_masks},
+             {"many", case_many}, {"old_interface", case_old_interface}, {"wait", case_blocked_wait}, {"killed", case_killed}, {"traced", case_traced}, {"pause", case_pause}, {"masks", case_masks},
              {"exec", case_exec}, {"failed_exec", case_failed_exec}};
 enum { kCases = sizeof cases / sizeof cases[0] };
 
