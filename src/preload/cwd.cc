@@ -124,7 +124,9 @@ long h_chroot(Call& call) {
   Place place;
   long error = locate(call, AT_FDCWD, call.pointer<const char>(0), kFollowLast | kNeverKnown, 0, place);
   if (error != 0) return error;
-  return place.ours ? refuse(call, EPERM) : kPassOn;
+  if (place.ours) return refuse(call, EPERM);
+  forget_known_dirs(call.process); // the same names mean something else
+  return kPassOn;
 }
 
 } // namespace pmemfile::preload

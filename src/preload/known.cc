@@ -168,18 +168,26 @@ void learn_dir(Process& process, u64 stamp, const char* path, u64 dir_bytes, boo
   learn(process, hash_of_dir(process, path, dir_bytes), stamp, plain, identity);
 }
 
-long ask_whether_missing(int dirfd, const char* path) {
+long ask_what_is_there(int dirfd, char* path, u64 bytes) {
+  path[bytes] = '/';
+  path[bytes + 1] = '\0';
   open_how how{};
-  how.flags = O_PATH | O_DIRECTORY | O_CLOEXEC; // of a file no descriptor is made
+  how.flags = O_WRONLY | O_CLOEXEC;
   how.resolve = RESOLVE_NO_SYMLINKS;
-  long fd = raw_syscall(SYS_openat2, dirfd, as_arg(path), as_arg(&how), sizeof how);
-  return fd >= 0 ? raw_syscall(SYS_close, fd) : fd;
+  return raw_syscall(SYS_openat2, dirfd, as_arg(path), as_arg(&how), sizeof how);
+}
+
+long ask_whether_missing(int dirfd, const char* path, u64 bytes) {
+  char text[256];
+  if (bytes + 2 > sizeof text) return -ENAMETOOLONG;
+  memcpy(text, path, bytes);
+  return ask_what_is_there(dirfd, text, bytes);
 }
 
 bool is_right(Process& process, int dirfd, const char* path, u64 dir_bytes, const Known& known, long result, char* room) {
   if (result != -ENOENT && result != -EACCES) return true;
   if (!known.listed) return true; // there is no directory but the one that the call begins at
-  if (known.plain) return ask_whether_missing(dirfd, path) == result;
+  if (known.plain) return ask_whether_missing(dirfd, path, strlen(path)) == result;
   // By way of symlinks: does the directory lead where it led?
   if (room == nullptr) return false;
   memcpy(room, path, dir_bytes);

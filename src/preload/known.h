@@ -52,8 +52,12 @@ bool is_right(Process& process, int dirfd, const char* path, u64 dir_bytes, cons
 // certain (ask_whether_missing).
 bool is_miss_expected(const Process& process, const Known& known);
 void note_outcome(Process& process, const Known& known, bool missing);
-// There is certainly no symlink on the way, the last component included, and -ENOENT: nothing; -ENOTDIR: something; 0: a directory. Others tell nothing.
-long ask_whether_missing(int dirfd, const char* path);
+// There is certainly no symlink on the way, the last component included, and: -ENOENT, nothing; -EISDIR, a directory; -ENOTDIR, something else.
+// Others tell nothing.
+long ask_whether_missing(int dirfd, const char* path, u64 bytes);
+// The same for a path of `bytes` with room for two more. It cannot succeed, so it makes no descriptor: with a '/' at its end the path leads to a directory, and
+// those are not opened for writing.
+long ask_what_is_there(int dirfd, char* path, u64 bytes);
 
 // The last component is there and no symlink. Of use only where nothing lies hidden.
 bool is_known_leaf(Process& process, int dirfd, const char* path, u64 bytes);

@@ -1,7 +1,6 @@
 #include "preload/paths.h"
 
 #include <fcntl.h>
-#include <linux/openat2.h>
 
 #include "preload/known.h"
 
@@ -192,17 +191,11 @@ Step walk_component(Walk& walk, const char* name, u64 bytes, const char* rest, u
   return Step::kTooMany; // replaced below by the caller: start over with todo
 }
 
-// Is there certainly no symlink in the path of `bytes` in `text`, which has room for two more? One call, which cannot succeed: with a '/' at
-// its end the path leads to a directory, and those are not opened for writing.
+// Is there certainly no symlink in the path of `bytes` in `text`, which has room for two more?
 bool is_plain(int dirfd, char* text, u64 bytes) {
-  text[bytes] = '/';
-  text[bytes + 1] = '\0';
-  open_how how{};
-  how.flags = O_WRONLY | O_CLOEXEC;
-  how.resolve = RESOLVE_NO_SYMLINKS;
-  long result = raw_syscall(SYS_openat2, dirfd, as_arg(text), as_arg(&how), sizeof how);
-  // It is a directory, or something else, or it ended before a symlink came, as will what the program asked for.
-  return result == -EISDIR || result == -ENOTDIR || result == -ENOENT || result == -EACCES;
+  long found = ask_what_is_there(dirfd, text, bytes);
+  // With EACCES, too, it ended before a symlink came, as will what the program asked for.
+  return found == -EISDIR || found == -ENOTDIR || found == -ENOENT || found == -EACCES;
 }
 
 // What was done of a path and what is left; null if it is too long. Valid until the next walk.

@@ -44,7 +44,7 @@ bool is_missing(Process& process, const KernelPath& path, long result) {
 // One call instead of two for a name that is expected not to be there, as in searches.
 bool is_missing_as_expected(Process& process, const KernelPath& path) {
   if (!is_miss_expected(process, path.dir)) return false;
-  bool missing = ask_whether_missing(path.dirfd, path.path) == -ENOENT;
+  bool missing = ask_whether_missing(path.dirfd, path.path, path.bytes) == -ENOENT;
   note_outcome(process, path.dir, missing);
   return missing;
 }
@@ -95,9 +95,9 @@ bool quick_access(intercept::Frame& frame, Process& process, long nr, u64 dirfd,
   if (!look_at(process, dirfd, path_argument, path)) return false;
   if (!is_known_leaf(process, path.dirfd, path.path, path.bytes)) {
     if (!path.dir.listed || !path.dir.plain) return false;
-    long asked = ask_whether_missing(path.dirfd, path.path);
+    long asked = ask_whether_missing(path.dirfd, path.path, path.bytes);
     if (asked == -ENOENT) return done(frame, asked);
-    if (asked < 0 && asked != -ENOTDIR) return false;
+    if (asked != -EISDIR && asked != -ENOTDIR) return false;
     learn_leaf(process, path.dirfd, known_stamp(process), path.path, path.bytes);
   }
   long result = raw_syscall(nr, path.dirfd, as_arg(path.path), static_cast<long>(mode), static_cast<long>(flags));
