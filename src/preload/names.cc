@@ -1,11 +1,13 @@
 // Names: making, removing, linking, moving, reading links.
 
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <stdio.h> // RENAME_*
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "preload/handlers.h"
+#include "preload/known.h"
 #include "preload/names_of.h"
 #include "preload/paths.h"
 #include "preload/procfs.h"
@@ -14,20 +16,97 @@
 namespace pmemfile::preload {
 namespace {
 
-// The verb by a path whose last component is not followed. On success of the kernel's call nothing of ours changes.
-template <class Body>
-long name_call(Call& call, int dirfd, unsigned path_index, Body&& body) {
-  return at_path(call, dirfd, path_index, kNeverKnown | kIsName, [&](vfs::Task& task, Place& place) -> Result<void> {
-    if (place.itself) return Error(EPERM); // an entry of /proc: nobody may change those
-    return body(task, place);
-  });
+// ---- On the kernel's side ------------------------------------------------------------------------------------------
+
+// The directory of a name of the kernel's: somebody may turn it into a way into a pool at any moment, so it is opened, without symlinks, and the
+// name is made or removed in what was opened: never in a hidden directory (foundations H9).
+class KernelDir {
+ public:
+  KernelDir(int dirfd, const char* path) : fd_(dirfd), name_(path) {
+    u64 bytes = strlen(path), last = bytes;
+    while (last != 0 && path[last - 1] == '/') --last;
+    last = path_bytes_without_last(path, last);
+    char text[kPathBytes];
+    if (last == 0) return; // in the directory where the path begins
+    memcpy(text, path, last);
+    text[last] = '\0';
+    open_how how{};
+    how.flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
+    how.resolve = RESOLVE_NO_SYMLINKS;
+    long opened = raw_syscall(SYS_openat2, dirfd, as_arg(text), as_arg(&how), sizeof how);
+    error_ = opened < 0 ? opened : 0;
+    opened_ = opened >= 0;
+    fd_ = opened_ ? static_cast<int>(opened) : dirfd;
+    name_ += last;
+  }
+  ~KernelDir() {
+    if (opened_) raw_syscall(SYS_close, fd_);
+  }
+  KernelDir(const KernelDir&) = delete;
+  KernelDir& operator=(const KernelDir&) = delete;
+  int fd() const { return fd_; }
+  const char* name() const { return name_; }
+  bool has_moved() const { return error_ == -ELOOP; }
+  // kPassOn: it cannot be had, but perhaps by who does without.
+  long error() const {
+    bool certain = error_ == 0 || error_ == -ENOENT || error_ == -ENOTDIR || error_ == -EACCES;
+    return certain ? error_ : kPassOn;
+  }
+
+ private:
+  int fd_;
+  const char* name_;
+  long error_ = 0;
+  bool opened_ = false;
+};
+
+constexpr unsigned kMaxRounds = 40;
+constexpr long kMoved = -1000002; // internal
+constexpr unsigned kOfNames = kNeverKnown | kIsName;
+
+// The verb by a path whose last component is not followed: in a pool, or `in_kernel(directory, name)`.
+template <class Kernel, class Body>
+long name_call(Call& call, int dirfd, unsigned path_index, Kernel&& in_kernel, Body&& body) {
+  auto* path = call.pointer<const char>(path_index);
+  bool rewritten = false;
+  unsigned asks = kCallerAsks;
+  for (unsigned round = 0; round < kMaxRounds; ++round) {
+    Place place;
+    long error = locate(call, dirfd, path, kOfNames | asks, 0, place);
+    if (error != 0) return error;
+    if (!place.ours) {
+      long done = place.resolved == nullptr ? kPassOn : kMoved;
+      if (done == kMoved) {
+        KernelDir dir(dirfd, place.resolved);
+        done = dir.has_moved() ? kMoved : dir.error() != 0 ? dir.error() : in_kernel(dir.fd(), dir.name());
+      }
+      bool asked = asks == 0 || place.resolved == nullptr;
+      asks = 0;
+      if (done == kMoved || (done == kPassOn && !asked)) continue;
+      return done == kPassOn && rewritten ? kernel_call_with_path(call, path_index, path) : done;
+    }
+    if (is_proc_link(place)) return rewritten ? -EPERM : kPassOn;
+    if (place.itself) return -EPERM; // an entry of /proc: nobody may change those
+    vfs::Task task = make_task(call, place.mount);
+    Result<void> result = body(task, place);
+    if (result.error() != vfs::kEscaped) return to_long(result);
+    memcpy(call.block.rooms[0].path, call.block.escape, kPathBytes);
+    path = call.block.rooms[0].path;
+    dirfd = AT_FDCWD;
+    rewritten = true;
+  }
+  return -ELOOP;
 }
 
 long mkdir_path(Call& call, int dirfd, unsigned index, u32 mode) {
-  return name_call(call, dirfd, index, [&](vfs::Task& task, Place& place) { return vfs::mkdir_at(task, place.at, mode & 07777); });
+  return name_call(
+      call, dirfd, index, [&](int dir, const char* name) { return raw_syscall(SYS_mkdirat, dir, as_arg(name), mode); },
+      [&](vfs::Task& task, Place& place) { return vfs::mkdir_at(task, place.at, mode & 07777); });
 }
 long mknod_path(Call& call, int dirfd, unsigned index, u32 mode, u64 device) {
-  return name_call(call, dirfd, index, [&](vfs::Task& task, Place& place) { return vfs::mknod_at(task, place.at, mode, device); });
+  return name_call(
+      call, dirfd, index, [&](int dir, const char* name) { return raw_syscall(SYS_mknodat, dir, as_arg(name), mode, static_cast<long>(device)); },
+      [&](vfs::Task& task, Place& place) { return vfs::mknod_at(task, place.at, mode, device); });
 }
 // The mount point itself is busy, as every mount point.
 bool is_mount_root(const vfs::Task& task, const Place& place) {
@@ -38,7 +117,8 @@ bool is_mount_root(const vfs::Task& task, const Place& place) {
   return true;
 }
 long unlink_path(Call& call, int dirfd, unsigned index, int flags) {
-  return name_call(call, dirfd, index, [&](vfs::Task& task, Place& place) -> Result<void> {
+  auto in_kernel = [&](int dir, const char* name) { return raw_syscall(SYS_unlinkat, dir, as_arg(name), flags); };
+  return name_call(call, dirfd, index, in_kernel, [&](vfs::Task& task, Place& place) -> Result<void> {
     if ((flags & ~AT_REMOVEDIR) != 0) return Error(EINVAL);
     if (is_mount_root(task, place)) return Error((flags & AT_REMOVEDIR) != 0 ? EBUSY : EISDIR);
     if ((flags & AT_REMOVEDIR) != 0) return vfs::rmdir_at(task, place.at);
@@ -68,7 +148,8 @@ long symlink_path(Call& call, int dirfd, unsigned index) {
   long bytes = pmemfile_preload_strnlen(target, kPathBytes);
   if (bytes < 0) return bytes;
   forget_known_dirs(call.process);
-  return name_call(call, dirfd, index, [&](vfs::Task& task, Place& place) -> Result<void> {
+  auto in_kernel = [&](int dir, const char* name) { return raw_syscall(SYS_symlinkat, as_arg(target), dir, as_arg(name)); };
+  return name_call(call, dirfd, index, in_kernel, [&](vfs::Task& task, Place& place) -> Result<void> {
     if (bytes == 0) return Error(ENOENT);
     if (bytes == static_cast<long>(kPathBytes)) return Error(ENAMETOOLONG);
     return vfs::symlink_at(task, std::string_view(target, static_cast<u64>(bytes)), place.at);
@@ -159,23 +240,61 @@ long between_mounts(Call& call, vfs::Task& task, const Place& place, const Resul
   return -EXDEV;
 }
 
+bool ends_with_slash(const char* path) { return path[0] != '\0' && path[strlen(path) - 1] == '/'; }
+bool same_text(const char* a, const char* b, u64 bytes) { return strlen(a) >= bytes && memcmp(a, b, bytes) == 0; }
+
+// Both names are the kernel's.
+long two_names_in_kernel(Call& call, const PathArgument& from, const PathArgument& to, const Place (&places)[2]) {
+  if (places[0].resolved == nullptr || places[1].resolved == nullptr) return kPassOn;
+  KernelDir source(from.dirfd, places[0].resolved);
+  u64 dir_bytes = static_cast<u64>(source.name() - places[0].resolved);
+  // Mostly it is one directory.
+  bool same = from.dirfd == to.dirfd && dir_bytes != 0 && same_text(places[1].resolved, places[0].resolved, dir_bytes) &&
+              path_bytes_without_last(places[1].resolved, strlen(places[1].resolved)) == dir_bytes;
+  KernelDir target(same ? source.fd() : to.dirfd, same ? places[1].resolved + dir_bytes : places[1].resolved);
+  if (source.has_moved() || target.has_moved()) return kMoved;
+  if (source.error() != 0) return source.error();
+  if (target.error() != 0) return target.error();
+  if (!is_rename(call)) return raw_syscall(SYS_linkat, source.fd(), as_arg(source.name()), target.fd(), as_arg(target.name()), 0);
+  long flags = call.nr == SYS_renameat2 ? static_cast<long>(call.arg(4)) : 0;
+  return raw_syscall(SYS_renameat2, source.fd(), as_arg(source.name()), target.fd(), as_arg(target.name()), flags);
+}
+
 // Runs `body(Task&, Place& from, Place& to)` if both lead into one pool, the kernel's call if none does.
 template <class Body>
 long two_paths(Call& call, PathArgument from, PathArgument to, Body&& body) {
   PathArgument* both[2] = {&from, &to};
   for (PathArgument* argument : both) argument->path = call.pointer<const char>(argument->index);
-  for (unsigned round = 0; round < 40; ++round) {
+  char* const resolved[2] = {call.block.rooms[0].todo + kPathBytes, call.block.rooms[1].todo + kPathBytes};
+  unsigned asks = kCallerAsks;
+  for (unsigned round = 0; round < kMaxRounds; ++round) {
     Place places[2];
     for (unsigned i = 0; i < 2; ++i) {
-      long error = locate(call, both[i]->dirfd, both[i]->path, both[i]->options | kNeverKnown, i, places[i]);
+      unsigned options = both[i]->options | kNeverKnown | ((both[i]->options & kFollowLast) != 0 ? 0 : asks);
+      long error = locate(call, both[i]->dirfd, both[i]->path, options, i, places[i]);
       if (error != 0) return error;
+      if (places[i].resolved != nullptr && places[i].resolved != both[i]->path) { // the next walk needs the room
+        memcpy(resolved[i], places[i].resolved, strlen(places[i].resolved) + 1);
+        places[i].resolved = resolved[i];
+      }
     }
     if (!places[0].ours && !places[1].ours) {
+      // A source that is more than a name: "link/", or what a symlink leads to.
+      bool follows_source = (from.options & (kFollowLast | kAllowEmpty)) != 0 || (!is_rename(call) && ends_with_slash(from.path));
+      long done = follows_source ? kPassOn : two_names_in_kernel(call, from, to, places);
+      bool asked = asks == 0;
+      asks = 0;
+      if (done == kMoved || (done == kPassOn && !asked)) continue;
+      if (done != kPassOn) return done;
       if (!from.rewritten && !to.rewritten) return kPassOn;
       long args[6];
       for (unsigned i = 0; i < 6; ++i) args[i] = static_cast<long>(call.arg(i));
       for (PathArgument* argument : both) args[argument->index] = as_arg(argument->path);
       return raw_syscall(call.nr, args[0], args[1], args[2], args[3], args[4], args[5]);
+    }
+    if (asks != 0 && !(places[0].ours && places[1].ours)) { // the kernel's is not certain yet
+      asks = 0;
+      continue;
     }
     if (!places[0].ours || !places[1].ours || places[0].mount != places[1].mount) {
       // The pool's side may still lead out of it; that shows when it is resolved.

@@ -271,8 +271,9 @@ long walk_kernel_path(Call& call, int dirfd, const char* path, u64 plain_bytes, 
 }
 
 // How much of a path is certainly without symlinks: `wanted`, or at least all but the last component of an absolute path, or 0.
-u64 find_plain_part(Call& call, int dirfd, const char* path, u64 bytes, u64 wanted, u64 dir_bytes, unsigned room) {
+u64 find_plain_part(Call& call, int dirfd, const char* path, u64 bytes, u64 wanted, u64 dir_bytes, unsigned options, unsigned room) {
   if (wanted == 0 || !is_ordinary(call.process, dirfd, path, bytes)) return 0;
+  if ((options & kCallerAsks) != 0) return wanted;
   char* text = call.block.rooms[room].todo;
   memcpy(text, path, wanted);
   if (is_plain(dirfd, text, wanted)) return wanted;
@@ -311,7 +312,7 @@ long locate_kernel_path(Call& call, int dirfd, const char* path, u64 bytes, unsi
   }
   long error = 0;
   u64 wanted = walk_last || dir_bytes == bytes || dir_bytes == 0 ? bytes : dir_bytes;
-  u64 plain_bytes = find_plain_part(call, dirfd, path, bytes, wanted, dir_bytes, room);
+  u64 plain_bytes = find_plain_part(call, dirfd, path, bytes, wanted, dir_bytes, options, room);
   if (plain_bytes != 0 && plain_bytes == wanted)
     place.plain_dir = true, place.resolved = path;
   else

@@ -18,6 +18,7 @@ inline constexpr unsigned kLastIsChecked = 4; // the caller finds out itself whe
 inline constexpr unsigned kNeverKnown = 8;   // walk, whatever is remembered: for whatever makes or removes names
 
 inline constexpr unsigned kIsName = 32; // a name that is made or removed: "link/" is the link itself
+inline constexpr unsigned kCallerAsks = 64; // a path that looks plain is taken for plain: the caller has the kernel see to it, and comes again
 inline constexpr unsigned kTakesProcLinks = 16; // the caller answers for symlinks in /proc/self that lead to something of ours
 
 enum class Special : u8 { kNone, kProcMounts, kProcMountinfo, kProcExe, kProcCwd, kProcFdLink, kProcFdDir, kProcFdInfo };

@@ -88,12 +88,12 @@ const Row kTable[] = {
     {"kernel file: access, missing name", 1, 60, [](int i) { if (access(kernel_name(i).c_str(), F_OK) == 0) die("access"); }},
     {"kernel file: open, missing name", 1, 0, [](int i) { if (open(kernel_name(i).c_str(), O_RDONLY) >= 0) die("open"); }},
     {"kernel file: create, close", 2, 0, [](int i) { int fd = open(kernel_name(i).c_str(), O_CREAT | O_EXCL | O_WRONLY, 0600); must(fd, "open"); close(fd); }},
-    // What changes something asks first whether there is a symlink on the way.
+    // What changes something asks first whether there is a symlink on the way; a name is made or removed in the directory that was opened for it.
     {"kernel file: chmod", 2, 0, [](int i) { must(chmod(kernel_name(i).c_str(), 0640), "chmod"); }},
     {"kernel file: rename", 3, 0, [](int i) { must(rename(kernel_name(i).c_str(), (kernel_name(i) + "x").c_str()), "rename"); }},
-    {"kernel file: unlink", 2, 0, [](int i) { must(unlink((kernel_name(i) + "x").c_str()), "unlink"); }},
-    {"kernel file: mkdir", 2, 0, [](int i) { must(mkdir(kernel_name(i).c_str(), 0700), "mkdir"); }},
-    {"kernel file: rmdir", 2, 0, [](int i) { must(rmdir(kernel_name(i).c_str()), "rmdir"); }},
+    {"kernel file: unlink", 3, 0, [](int i) { must(unlink((kernel_name(i) + "x").c_str()), "unlink"); }},
+    {"kernel file: mkdir", 3, 0, [](int i) { must(mkdir(kernel_name(i).c_str(), 0700), "mkdir"); }},
+    {"kernel file: rmdir", 3, 0, [](int i) { must(rmdir(kernel_name(i).c_str()), "rmdir"); }},
     {"getppid", 1, 0, [](int) { (void)getppid(); }},
 };
 constexpr unsigned kRows = sizeof kTable / sizeof kTable[0];

@@ -167,6 +167,7 @@ static void storm(void) {
     pthread_join(threads[0], NULL);
     _exit(0);
   }
+  // Nothing of this may be seen in what the mount point hides.
   int outs = 0, ins = 0, others = 0;
   while (waitpid(pid, NULL, WNOHANG) == 0) {
     char text[8] = "";
@@ -177,9 +178,20 @@ static void storm(void) {
       else ++others;
     }
     close(fd);
-    fd = open(made, O_CREAT | O_WRONLY, 0600);
-    if (fd < 0) ++others;
+    fd = open(made, O_CREAT | O_WRONLY, 0600); // there may be a directory, by now
     close(fd);
+    char beside[300];
+    snprintf(beside, sizeof beside, "%sx", made);
+    unlink(beside);
+    rename(made, beside);
+    link(beside, made);
+    unlink(made);
+    mkdir(made, 0700);
+    rmdir(made);
+    symlink("x", made);
+    unlink(made);
+    mknod(made, S_IFREG | 0600, 0);
+    unlink(beside);
   }
   SHOW(outs > 0);
   SHOW(ins > 0);

@@ -22,7 +22,7 @@ def run(program, arguments, directory, extra):
     return f"{done.stdout}\n{done.stderr}\nstatus {done.returncode}\n"
 
 
-NAMES = ("f", "made", "made2", "moved", "link", "x", "storm", "none", "1", "2")
+NAMES = ("f", "made", "made2", "moved", "link", "x", "storm", "stormx", "none", "1", "2")
 
 
 def hide(mount, kind):
