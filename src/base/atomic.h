@@ -33,6 +33,18 @@ inline bool compare_exchange(T& word, T& expected, T desired) {
   return __atomic_compare_exchange_n(&word, &expected, desired, false, __ATOMIC_SEQ_CST,
                                      __ATOMIC_SEQ_CST);
 }
+// Two words at once, which stand together on a boundary of 16 bytes; what is there has to be `expected`.
+struct alignas(16) WordPair {
+  u64 first, second;
+};
+inline bool compare_exchange_pair(WordPair& pair, WordPair expected, WordPair desired) {
+  bool exchanged;
+  __asm__ volatile("lock cmpxchg16b %[pair]"
+                   : "=@ccz"(exchanged), [pair] "+m"(pair), "+a"(expected.first), "+d"(expected.second)
+                   : "b"(desired.first), "c"(desired.second)
+                   : "memory");
+  return exchanged;
+}
 inline void acquire_fence() { __atomic_thread_fence(__ATOMIC_ACQUIRE); }
 inline void compiler_fence() { __asm__ volatile("" ::: "memory"); }
 inline void cpu_relax() { __builtin_ia32_pause(); }

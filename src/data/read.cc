@@ -2,6 +2,7 @@
 
 #include "data/map.h"
 #include "data/vectors.h"
+#include "inode/times.h"
 
 namespace pmemfile::data {
 
@@ -66,15 +67,14 @@ void note_access(journal::Store& store, Ino ino, u64 offset) {
   auto word = [&](u64 at) { return static_cast<i64>(load_relaxed(store.medium.word(inode + at))); };
   i64 mtime = word(layout::kInodeMtime), ctime = word(layout::kInodeCtime), atime = word(layout::kInodeAtime);
   const shm::Stripe& stripe = store.segment.stripe(shm::inode_key(store.segment, ino));
-  if (load_relaxed(stripe.times_ino) == raw(ino)) {
-    if (i64 newer = load_relaxed(stripe.mtime_ns); newer != 0) mtime = newer;
-    if (i64 newer = load_relaxed(stripe.ctime_ns); newer != 0) ctime = newer;
-    if (i64 newer = load_relaxed(stripe.atime_ns); newer != 0) atime = newer;
-  }
+  u64 generation = inode::generation_in_place(store, ino), owner = inode::times_owner(ino, generation);
+  if (i64 newer = inode::newer_time(stripe.mtime, owner); newer != 0) mtime = newer;
+  if (i64 newer = inode::newer_time(stripe.ctime, owner); newer != 0) ctime = newer;
+  if (i64 newer = inode::newer_time(stripe.atime, owner); newer != 0) atime = newer;
   if (PMEMFILE_LIKELY(atime > mtime && atime > ctime && offset != 0)) return;
   i64 now = inode::now_ns();
   if (atime > mtime && atime > ctime && now - atime < kDayNs) return;
-  if (now != atime) inode::touch(store, ino, 0, 0, now);
+  if (now != atime) inode::touch(store, ino, generation, 0, 0, now);
 }
 
 } // namespace

@@ -306,8 +306,9 @@ Result<Written> write(journal::Store& store, Ino ino, u64 offset, const IoVec* v
   }
   // Outside of all Txs: making room for the times may need one.
   if (touched) {
+    u64 generation = inode::generation_in_place(store, ino);
     i64 now = inode::now_ns();
-    inode::touch(store, ino, now, now, 0);
+    inode::touch(store, ino, generation, now, now, 0);
   }
   return written;
 }

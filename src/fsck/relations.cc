@@ -37,7 +37,7 @@ void check_list(Context& context, unsigned list) {
     ++context.report.totals.orphans;
     if (ino % layout::kOrphanLists != list)
       context.find(Code::F0903, inode.offset(), ino, list, ino % layout::kOrphanLists, place, Cut::kZeroWord);
-    if ((inode.flags() & (layout::kFlagOrphan | layout::kFlagTruncating)) == 0)
+    if ((inode.flags() & layout::kFlagOrphan) == 0)
       context.find(Code::F0904, inode.offset(), ino, inode.flags(), layout::kFlagOrphan);
     // Who leaves its list as a dead one is not looked at again.
     if ((inode.flags() & layout::kFlagDead) != 0 && has_contents(inode))

@@ -119,9 +119,9 @@ Result<Ino> create(Tx& tx, const NewInode& what, Ino near) {
   attr.gid = what.gid;
   attr.mtime_ns = attr.ctime_ns = attr.atime_ns = now;
   u64 generation = layout::trailer_version(tx.load(field(ino, 8 * layout::kLineWords))) + 1;
+  // What V has of an earlier inode of this number belongs to another generation.
   u64 time = static_cast<u64>(now);
   tx.store_line(field(ino, 0), {mode_word(attr), attr.uid | u64{attr.gid} << 32, attr.size, attr.blocks, time, time, time});
-  match_volatile_times(tx.store(), attr);
   tx.store_line(field(ino, layout::kLineBytes), {layout::kInodeMagic | generation << 16, time, raw(what.parent), what.parent_key,
                                                  raw(attr.xattr_block), 0, what.rdev});
   return ino;

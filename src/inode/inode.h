@@ -57,9 +57,15 @@ void store_xattr_block(journal::Tx& tx, Ino ino, BlockNo block);
 // Coarse real-time clock, nanoseconds (vDSO).
 i64 now_ns();
 
+
 // Times that need not cost a record (foundations A9): kept in V until the next record of the inode, fsync or
-// last close. 0 leaves a time alone.
-void touch(journal::Store& store, Ino ino, i64 mtime_ns, i64 ctime_ns, i64 atime_ns);
+// last close. 0 leaves a time alone. `generation`: of the inode that is meant, taken before the clock is read, so that a caller who is
+// stopped on the way does not give its time to the next inode of that number.
+void touch(journal::Store& store, Ino ino, u64 generation, i64 mtime_ns, i64 ctime_ns, i64 atime_ns);
+// Of an inode that is kept alive by its user.
+inline u64 generation_in_place(const journal::Store& store, Ino ino) {
+  return load_relaxed(store.medium.word(layout::inode_offset(ino) + layout::kInodeIdentity)) >> 16;
+}
 // Writes times that are only in V to the pool.
 Result<void> flush_times(journal::Store& store, Ino ino);
 

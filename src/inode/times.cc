@@ -6,34 +6,42 @@ namespace {
 using journal::Store;
 using journal::Tx;
 
+// Others who are faster: after so many the time goes to the pool.
+constexpr unsigned kAttempts = 4;
+
 shm::Stripe& stripe_of(const Store& store, Ino ino) {
   return store.segment.stripe(shm::inode_key(store.segment, ino));
 }
 
-void clear(shm::Stripe& stripe) {
-  store_relaxed(stripe.mtime_ns, i64{0});
-  store_relaxed(stripe.ctime_ns, i64{0});
-  store_relaxed(stripe.atime_ns, i64{0});
+WordPair look(const WordPair& pair) { return WordPair{load_acquire(pair.first), load_acquire(pair.second)}; }
+
+// Puts a time into its place in V; who has the place has its times written to the pool first. False: others were faster.
+bool put(Store& store, WordPair& pair, u64 owner, i64 time) {
+  WordPair mine{owner, static_cast<u64>(time)};
+  for (unsigned attempt = 0; attempt < kAttempts; ++attempt) {
+    // If the words are those of two moments, the exchange fails.
+    WordPair old = look(pair);
+    if (old.first == owner && old.second == mine.second) return true;
+    if (old.first != owner && old.first != 0 && old.second != 0) (void)flush_times(store, ino_of_owner(old.first));
+    if (compare_exchange_pair(pair, old, mine)) return true;
+  }
+  return false;
 }
 
-// Makes the stripe's room this inode's: writes the times of the one that has it to the pool first. False if others were faster.
-bool take_room(Store& store, shm::Stripe& stripe, Ino ino) {
-  u64 other = load_acquire(stripe.times_ino);
-  if (other == raw(ino)) return true;
-  if (other != 0) (void)flush_times(store, Ino{other});
-  // Nobody's while it is cleared: a reader, or a death right here, must not take the other's times for this inode's.
-  // Whoever wins, at worst a time that differs by the length of this function is lost.
-  if (!compare_exchange(stripe.times_ino, other, u64{0})) return false;
-  clear(stripe);
-  u64 nobody = 0;
-  return compare_exchange(stripe.times_ino, nobody, raw(ino));
+void match(WordPair& pair, u64 owner, i64 time) {
+  for (;;) {
+    WordPair old = look(pair);
+    if (PMEMFILE_LIKELY(old.first != owner) || old.second == static_cast<u64>(time)) return;
+    if (compare_exchange_pair(pair, old, WordPair{owner, static_cast<u64>(time)})) return;
+  }
 }
 
 // Inodes of one stripe that are changed all the time drive each other out of it: then the times go to the pool at once.
-void write_times(Store& store, Ino ino, i64 mtime_ns, i64 ctime_ns, i64 atime_ns) {
+void write_times(Store& store, Ino ino, u64 generation, i64 mtime_ns, i64 ctime_ns, i64 atime_ns) {
   (void)journal::run_tx(store, journal::Opcode::kTimes, [&](Tx& tx) -> Result<void> {
     TRY(tx.lock(shm::inode_key(store.segment, ino)));
     Attr attr = TRY(load(tx.view(), ino));
+    if (attr.generation != generation) return {};
     if (mtime_ns != 0) attr.mtime_ns = mtime_ns;
     if (ctime_ns != 0) attr.ctime_ns = ctime_ns;
     if (atime_ns != 0) attr.atime_ns = atime_ns;
@@ -46,40 +54,40 @@ void write_times(Store& store, Ino ino, i64 mtime_ns, i64 ctime_ns, i64 atime_ns
 
 void merge_volatile_times(const Store& store, Attr& attr) {
   const shm::Stripe& stripe = stripe_of(store, attr.ino);
-  if (PMEMFILE_LIKELY(load_acquire(stripe.times_ino) != raw(attr.ino))) return;
-  if (i64 time = load_relaxed(stripe.mtime_ns); time != 0) attr.mtime_ns = time;
-  if (i64 time = load_relaxed(stripe.ctime_ns); time != 0) attr.ctime_ns = time;
-  if (i64 time = load_relaxed(stripe.atime_ns); time != 0) attr.atime_ns = time;
+  u64 owner = times_owner(attr.ino, attr.generation);
+  if (i64 time = newer_time(stripe.mtime, owner); time != 0) attr.mtime_ns = time;
+  if (i64 time = newer_time(stripe.ctime, owner); time != 0) attr.ctime_ns = time;
+  if (i64 time = newer_time(stripe.atime, owner); time != 0) attr.atime_ns = time;
 }
 
 void match_volatile_times(const Store& store, const Attr& attr) {
   shm::Stripe& stripe = stripe_of(store, attr.ino);
-  if (load_relaxed(stripe.times_ino) != raw(attr.ino)) return;
-  store_relaxed(stripe.mtime_ns, attr.mtime_ns);
-  store_relaxed(stripe.ctime_ns, attr.ctime_ns);
-  store_relaxed(stripe.atime_ns, attr.atime_ns);
+  u64 owner = times_owner(attr.ino, attr.generation);
+  match(stripe.mtime, owner, attr.mtime_ns);
+  match(stripe.ctime, owner, attr.ctime_ns);
+  match(stripe.atime, owner, attr.atime_ns);
 }
 
-void touch(Store& store, Ino ino, i64 mtime_ns, i64 ctime_ns, i64 atime_ns) {
+void touch(Store& store, Ino ino, u64 generation, i64 mtime_ns, i64 ctime_ns, i64 atime_ns) {
   if (!store.medium.writable) return;
   shm::Stripe& stripe = stripe_of(store, ino);
-  if (PMEMFILE_UNLIKELY(load_acquire(stripe.times_ino) != raw(ino)) && !take_room(store, stripe, ino))
-    return write_times(store, ino, mtime_ns, ctime_ns, atime_ns);
+  u64 owner = times_owner(ino, generation);
   // The clock is coarse: most calls find their time there already and leave the line shared.
-  auto put = [](i64& word, i64 time) {
-    if (time != 0 && load_relaxed(word) != time) store_relaxed(word, time);
+  auto place = [&](WordPair& pair, i64& time) {
+    if (time == 0 || (load_relaxed(pair.second) == static_cast<u64>(time) && load_relaxed(pair.first) == owner)) time = 0;
+    else if (put(store, pair, owner, time)) time = 0;
   };
-  put(stripe.mtime_ns, mtime_ns);
-  put(stripe.ctime_ns, ctime_ns);
-  put(stripe.atime_ns, atime_ns);
+  place(stripe.mtime, mtime_ns);
+  place(stripe.ctime, ctime_ns);
+  place(stripe.atime, atime_ns);
+  if (PMEMFILE_UNLIKELY((mtime_ns | ctime_ns | atime_ns) != 0)) write_times(store, ino, generation, mtime_ns, ctime_ns, atime_ns);
 }
 
 Result<void> flush_times(Store& store, Ino ino) {
   if (!store.medium.writable) return {}; // a reader finds what the last writer left in V, and leaves it there
   shm::Stripe& stripe = stripe_of(store, ino);
-  if (load_acquire(stripe.times_ino) != raw(ino)) return {};
-  if (load_relaxed(stripe.mtime_ns) == 0 && load_relaxed(stripe.ctime_ns) == 0 && load_relaxed(stripe.atime_ns) == 0)
-    return {};
+  auto here = [&](const WordPair& pair) { return ino_of_owner(load_acquire(pair.first)) == ino && load_relaxed(pair.second) != 0; };
+  if (!here(stripe.mtime) && !here(stripe.ctime) && !here(stripe.atime)) return {};
   return journal::run_tx(store, journal::Opcode::kTimes, [&](Tx& tx) -> Result<void> {
     TRY(tx.lock(shm::inode_key(store.segment, ino)));
     auto attr = load(tx.view(), ino);

@@ -14,7 +14,7 @@
 namespace pmemfile::shm {
 
 inline constexpr u64 kSegmentMagic = 0x314745534d454d50; // "PMEMSEG1"
-inline constexpr u32 kSegmentVersion = 4;
+inline constexpr u32 kSegmentVersion = 5;
 
 // An attached process: index of its entry and the generation of the entry's use. 0 is nobody.
 struct ProcessRef {
@@ -42,15 +42,14 @@ inline constexpr u32 kLockWaited = u32{1} << 31;
 struct alignas(64) Stripe {
   u32 lock;
   u32 sequence; // odd: a committed change is being applied
-  // Times of one inode that are newer than the pool's copy (foundations A9); 0: of none.
-  u64 times_ino;
-  i64 mtime_ns, ctime_ns, atime_ns; // 0: not newer
   // Not 0: some slot may be overwriting data in place under this stripe. Set by overwriters after they published their
   // slot and before they look at the lock; see Tx::exclude_overwriters.
   u64 overwritten;
-  u64 reserved[2];
+  // Times that are newer than the pool's copy (foundations A9): whose (inode::times_owner; 0: nobody's), and the time. Both words change
+  // at once, by compare_exchange_pair alone.
+  WordPair mtime, ctime, atime;
 };
-static_assert(sizeof(Stripe) == 64);
+static_assert(sizeof(Stripe) == 64 && alignof(Stripe) == 64);
 
 inline constexpr unsigned kMaxHeldLocks = 24;
 inline constexpr unsigned kMaxVlogWords = 16;

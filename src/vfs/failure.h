@@ -14,12 +14,16 @@ inline Error fail(AttachFailure* failure, int error, const char* path, const cha
   return Error(error);
 }
 
-// Byte 0 of the pool file: shared by all who are attached, exclusive for who makes a V. EAGAIN if it does not wait.
-inline Result<void> lock_pool(int fd, short type, bool wait) {
+// Bytes of the pool file. kPoolUse: shared by all who are attached or about to be, exclusive for who makes a V. kPoolGate: exclusive
+// for the one of those who did not find V whose turn it is to look for it or make it. kPoolAttached: shared by all who found V.
+enum class PoolLock : u8 { kPoolUse, kPoolGate, kPoolAttached };
+
+// EAGAIN if it does not wait. The kernel drops what a dead process held.
+inline Result<void> lock_pool(int fd, short type, bool wait, PoolLock which = PoolLock::kPoolUse) {
   struct flock lock{};
   lock.l_type = type;
   lock.l_whence = 0;
-  lock.l_start = 0;
+  lock.l_start = static_cast<long>(which);
   lock.l_len = 1;
   long result = raw_syscall(SYS_fcntl, fd, wait ? F_OFD_SETLKW : F_OFD_SETLK, as_arg(&lock));
   if (is_syscall_error(result)) return Error(static_cast<int>(-result));

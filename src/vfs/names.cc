@@ -100,7 +100,7 @@ Result<void> make_entry(Task& task, const Node& dir, std::string_view name, cons
                  [&](Tx& tx) -> Result<void> { return stage_newcomer(tx, task, dir, name, what, made); }));
   if (!is_dir(what.mode)) {
     i64 now = inode::now_ns();
-    inode::touch(store, dir.ino, now, now, 0);
+    touch_names(store, dir, now);
   }
   return {};
 }
@@ -247,7 +247,7 @@ Result<void> link_at(Task& task, At from, At to, Follow follow, bool allow_empty
   TRY(run_change(store, Opcode::kLink, make_room,
                  [&](Tx& tx) -> Result<void> { return stage_link(tx, old.ino, identity_of(old), dir, name); }));
   i64 now = inode::now_ns();
-  inode::touch(store, dir.ino, now, now, 0);
+  touch_names(store, dir, now);
   return {};
 }
 

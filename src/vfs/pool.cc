@@ -30,6 +30,7 @@ struct Attach {
   int fd = -1;
   bool first = false;    // holds the pool's kernel lock exclusively
   bool read_only = false;
+  bool at_gate = false;
   shm::PoolIdentity identity{};
   layout::State state{};
 
@@ -184,10 +185,11 @@ constexpr char kNoWriterYet[] =
     "it has no shared segment yet, and who may only read it cannot make one: first a process that may write it has to use it "
     "(once after each start of the machine)";
 
-// Does nobody else hold the pool's lock?
-bool alone(const Attach& a) {
+// Does nobody else hold the lock?
+bool alone(const Attach& a, PoolLock which = PoolLock::kPoolUse) {
   struct flock lock{};
   lock.l_type = F_WRLCK;
+  lock.l_start = static_cast<long>(which);
   lock.l_len = 1;
   return raw_syscall(SYS_fcntl, a.fd, F_OFD_GETLK, as_arg(&lock)) == 0 && lock.l_type == F_UNLCK;
 }
@@ -257,7 +259,10 @@ Result<void> join(Attach& a, bool fresh) {
   Pool& pool = *a.pool;
   Store& store = pool.store();
   TRY(prepare_store(store));
-  if (a.read_only) return PoolInternals::make_private_tables(pool);
+  if (a.read_only) {
+    TRY(lock_pool(a.fd, F_RDLCK, true, PoolLock::kPoolAttached));
+    return PoolInternals::make_private_tables(pool);
+  }
   long pid = raw_syscall(SYS_getpid);
   auto registered = shm::register_process(store.segment, static_cast<i32>(pid), shm::ProcessState::kLive, empty_inherited_entry, &store);
   if (registered.error() == EMFILE) return a.fail(EMFILE, "too few descriptors (ulimit -n)");
@@ -267,30 +272,58 @@ Result<void> join(Attach& a, bool fresh) {
   if (fresh && !inode::for_each_orphan(store, bring_to_rest, &store).ok())
     return a.fail(kErrnoCorrupt, "its orphan lists are damaged; run fsck.pmemfile");
   if (fresh) store_release(store.segment.header->ready, 1u);
+  TRY(lock_pool(a.fd, F_RDLCK, true, PoolLock::kPoolAttached));
   // Only now may others come: they find a pool at rest, and a V that somebody alive is using.
   if (a.first) TRY(lock_pool(a.fd, F_RDLCK, true));
   bury_dead(store);
   return {};
 }
 
-// A process that finds itself with others but without their V lets go of the lock, so that one of them can be alone, and
-// comes again; who then still holds the lock is attached under another V.
-Result<void> lock_and_find(Attach& a, bool* fresh) {
-  constexpr unsigned kAttempts = 40;
-  for (unsigned attempt = 0;; ++attempt) {
+i64 monotonic_ns() {
+  timespec now{};
+  raw_syscall(SYS_clock_gettime, CLOCK_MONOTONIC, as_arg(&now));
+  return now.tv_sec * 1'000'000'000 + now.tv_nsec;
+}
+
+// Some time, not the same for all.
+void nap() {
+  u64 random = 0;
+  raw_syscall(SYS_getrandom, as_arg(&random), sizeof random, 0);
+  timespec time{0, static_cast<long>(500'000 + random % 2'000'000)};
+  raw_syscall(SYS_nanosleep, as_arg(&time), 0);
+}
+
+// For who holds the gate: others who are about to attach, whose V died with its maker or was never made, are at byte 0 for a moment and
+// then wait for the gate, so that one is alone soon, whatever dies. Those who found a V stay: if it is still not here, it is elsewhere.
+Result<void> find_in_turn(Attach& a, bool* fresh) {
+  constexpr unsigned kAttemptsBesideAttached = 10; // they may be about to leave
+  constexpr i64 kPatienceNs = 20'000'000'000;      // somebody is stopped on his way
+  i64 start = monotonic_ns();
+  for (unsigned beside_attached = 0;;) {
     TRY(take_pool_lock(a));
     auto found = find_segment(a, fresh);
     if (found.error() != kRetryAttach) return found;
-    if (attempt == kAttempts)
+    TRY(lock_pool(a.fd, F_UNLCK, false));
+    if (!alone(a, PoolLock::kPoolAttached) && ++beside_attached == kAttemptsBesideAttached)
       return a.fail(EBUSY, "the pool is in use under another shared segment (another /dev/shm, a container, or it was removed); "
                            "stop those processes or share their PMEMFILE_SHM_DIR");
-    TRY(lock_pool(a.fd, F_UNLCK, false));
-    // Not all at the same pace.
-    u64 random = 0;
-    raw_syscall(SYS_getrandom, as_arg(&random), sizeof random, 0);
-    timespec nap{0, static_cast<long>(500'000 + random % 4'000'000)};
-    raw_syscall(SYS_nanosleep, as_arg(&nap), 0);
+    if (monotonic_ns() - start > kPatienceNs)
+      return a.fail(EBUSY, "somebody who is about to attach, or is using the pool with another version of pmemfile, does not move on");
+    nap();
   }
+}
+
+// A process that finds itself with others but without their V lets go of the lock, so that one of them can be alone, and waits for
+// its turn.
+Result<void> lock_and_find(Attach& a, bool* fresh) {
+  TRY(take_pool_lock(a));
+  auto found = find_segment(a, fresh);
+  if (found.error() != kRetryAttach) return found;
+  TRY(lock_pool(a.fd, F_UNLCK, false));
+  // Who may only read cannot keep the others out, and waits for each of them.
+  TRY(lock_pool(a.fd, a.read_only ? F_RDLCK : F_WRLCK, true, PoolLock::kPoolGate));
+  a.at_gate = true;
+  return find_in_turn(a, fresh);
 }
 
 Result<void> attach_steps(Attach& a) {
@@ -300,7 +333,8 @@ Result<void> attach_steps(Attach& a) {
   bool fresh = false;
   TRY(lock_and_find(a, &fresh));
   PoolInternals::set_segment_fd(*a.pool, a.pool->store().segment.fd);
-  return join(a, fresh);
+  TRY(join(a, fresh));
+  return a.at_gate ? lock_pool(a.fd, F_UNLCK, false, PoolLock::kPoolGate) : Result<void>();
 }
 
 } // namespace

@@ -81,7 +81,7 @@ void touch_atime(Store& store, const inode::Attr& attr) {
   constexpr i64 kDayNs = i64{24} * 3600 * 1'000'000'000;
   i64 now = inode::now_ns();
   if (attr.atime_ns <= attr.mtime_ns || attr.atime_ns <= attr.ctime_ns || now - attr.atime_ns >= kDayNs)
-    inode::touch(store, attr.ino, 0, 0, now);
+    inode::touch(store, attr.ino, attr.generation, 0, 0, now);
 }
 
 } // namespace

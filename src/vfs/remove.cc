@@ -179,7 +179,7 @@ Result<void> unlink_at(Task& task, At at) {
   Removed removed = TRY(run_change(store, Opcode::kUnlink, nothing_to_prepare,
                                    [&](Tx& tx) -> Result<Removed> { return stage_unlink(tx, task, dir, name); }));
   i64 now = inode::now_ns();
-  inode::touch(store, dir.ino, now, now, 0);
+  touch_names(store, dir, now);
   // The name is gone, whatever happens now; what cannot be freed waits in the orphan list.
   if (removed.free_later) (void)free_claimed_orphan(store, removed.ino);
   return {};

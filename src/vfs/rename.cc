@@ -262,8 +262,8 @@ Result<void> rename_at(Task& task, At from, At to, unsigned flags) {
   Outcome outcome = TRY(run_change(store, Opcode::kRename, [&](int error) { return prepare(op, error); },
                                    [&](Tx& tx) -> Result<Outcome> { return stage_rename(tx, op); }));
   i64 now = inode::now_ns();
-  if (outcome.touch_from) inode::touch(store, from_side.dir.ino, now, now, 0);
-  if (outcome.touch_to) inode::touch(store, to_side.dir.ino, now, now, 0);
+  if (outcome.touch_from) touch_names(store, from_side.dir, now);
+  if (outcome.touch_to) touch_names(store, to_side.dir, now);
   if (outcome.free_later) (void)free_claimed_orphan(store, outcome.replaced);
   return {};
 }

@@ -38,6 +38,8 @@ struct Node {
 };
 // ESTALE if it is free, EUCLEAN if it is no inode.
 Result<Node> read_node(journal::Store& store, Ino ino);
+// The names in it changed.
+inline void touch_names(journal::Store& store, const Node& dir, i64 now) { inode::touch(store, dir.ino, dir.identity >> 16, now, now, 0); }
 constexpr u64 identity_of(const inode::Attr& attr) { return attr.generation << 16 | layout::kInodeMagic; }
 // Is it still the inode that it was? (Freed inodes have no identity; generations only grow.) What stands in place may lag
 // behind a committed record, so only "yes" is believed at first sight.

@@ -290,6 +290,9 @@ TEST_F(FsckTest, OrphanListsAreFollowed) {
   // One that says it has no contents is freed without them.
   image = *good_;
   set_word(image, g.orphan_block * 4096 + list * 64, pmemfile::raw(file_));
+  // One that does not say that it stands in the list would never leave it, whatever it is there for.
+  set_word(image, inode_at(file_, layout::kInodeModeWord), u64{0100644} | u64{layout::kFlagTruncating} << 16 | u64{42} << 32);
+  expect(image, Code::F0904);
   u64 flags = layout::kFlagOrphan | layout::kFlagDead;
   set_word(image, inode_at(file_, layout::kInodeModeWord), u64{0100644} | flags << 16 | u64{42} << 32);
   expect(image, Code::F0905);

@@ -157,9 +157,8 @@ TEST_F(NamesTest, directories_that_move_never_form_a_cycle) {
   for (const char* name : {"a", "a/b", "a/b/c", "d", "d/e"}) ASSERT_EQ(mkdir(name), 0);
   std::vector<std::thread> threads;
   for (unsigned t = 0; t < 4; ++t)
-    threads.emplace_back([this, t] {
+    threads.emplace_back([this, t, task = task_]() mutable {
       std::mt19937_64 random(seed() + t);
-      vfs::Task task = task_;
       static const char* const kPaths[] = {"a", "b", "c", "d", "e", "a/b", "a/c", "b/c", "b/a", "d/e", "e/a", "a/e", "c/b", "d/a", "a/d", "e/d", "b/d"};
       for (int i = 0; i < 3000; ++i) {
         auto pick = [&] { return vfs::At{root_, kPaths[random() % std::size(kPaths)]}; };
@@ -199,8 +198,8 @@ TEST_F(NamesTest, no_walk_after_a_rename_finds_the_old_path) {
   bool stop = false;
   std::vector<std::thread> readers;
   for (int t = 0; t < 2; ++t)
-    readers.emplace_back([&] {
-      vfs::Task task = task_;
+    // A task is one thread's: it is copied before this one goes on with its own.
+    readers.emplace_back([&, task = task_]() mutable {
       while (!__atomic_load_n(&stop, __ATOMIC_RELAXED))
         for (const char* path : {"one/x/f", "two/x/f"}) {
           int error = vfs::resolve(task, at(path), vfs::Follow::kYes).error();

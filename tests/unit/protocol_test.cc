@@ -96,6 +96,108 @@ TEST_F(ProtocolTest, RepairDoesNotFreeWhatSomebodyElseHasTakenMeanwhile) {
   store_release(entry.refs, u64{0});
 }
 
+constexpr i64 kMark = 1234567890123456789;
+
+// Inodes whose times share a stripe's room.
+class TimesTest : public ProtocolTest {
+ protected:
+  // Other files in the stripe of `first`.
+  std::vector<Ino> neighbours_of(Ino first, std::size_t count) {
+    std::vector<Ino> found;
+    for (unsigned i = 0; found.size() < count && i < 60000; ++i) {
+      Ino ino = vfs::info(*pool_, open("n" + std::to_string(i), O_CREAT | O_RDWR, 4)).ino;
+      close(4);
+      if (shm::inode_key(v(), ino) == shm::inode_key(v(), first)) found.push_back(ino);
+    }
+    EXPECT_EQ(found.size(), count);
+    return found;
+  }
+  u64 generation(Ino ino) { return inode::read(pool_->store(), ino).value().generation; }
+  void touch(Ino ino, u64 generation, i64 time) { inode::touch(pool_->store(), ino, generation, time, time, time); }
+  inode::Attr seen(Ino ino) { return inode::read(pool_->store(), ino).value(); }
+
+  // Runs `body` in a child, stopped after each number of instructions (later on after some of them) while `meanwhile` runs, unless
+  // it holds the lock of the inode; `check` when the child has ended.
+  void stop_at_each_instruction(Ino ino, const std::function<void()>& before, const std::function<void()>& body, const std::function<void()>& meanwhile,
+                                const std::function<void(unsigned)>& check) {
+    bool over = false, held = false;
+    for (unsigned steps = 0; !over; steps += steps < 120 ? 1 : 149) {
+      before();
+      auto ticket = pool_->prepare_child();
+      ASSERT_TRUE(ticket.ok());
+      pid_t pid = fork_child(ticket.value(), [&] {
+        ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
+        raise(SIGSTOP);
+        body();
+        raise(SIGSTOP);
+      });
+      pool_->parent_after_fork(ticket.value());
+      int status = 0;
+      waitpid(pid, &status, 0);
+      for (unsigned i = 0; i < steps && !over; ++i) {
+        ptrace(PTRACE_SINGLESTEP, pid, nullptr, nullptr);
+        waitpid(pid, &status, 0);
+        over = WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP;
+      }
+      if (load_acquire(v().stripe(shm::inode_key(v(), ino)).lock) == 0) meanwhile();
+      else held = true;
+      if (!over) {
+        ptrace(PTRACE_CONT, pid, nullptr, nullptr);
+        waitpid(pid, &status, 0);
+      }
+      kill_and_wait(pid);
+      vfs::bury_all_dead(*pool_);
+      if (!held) check(steps);
+      held = false;
+      if (HasFatalFailure()) return;
+    }
+  }
+};
+
+// Who is stopped in the middle and goes on when the room is another's gives that one nothing of it, and nobody loses a time.
+TEST_F(TimesTest, AStoppedTouchGivesItsTimeToNobodyElse) {
+  Ino first = vfs::info(*pool_, open("first", O_CREAT | O_RDWR, 3)).ino;
+  Ino second = neighbours_of(first, 1)[0];
+  u64 of_first = generation(first), of_second = generation(second);
+  i64 round = 0;
+  stop_at_each_instruction(first, [&] { ++round, touch(first, of_first, kMark); }, [&] { touch(first, of_first, kMark + round); },
+                           [&] { touch(second, of_second, 5 + round); },
+                           [&](unsigned steps) {
+                             ASSERT_EQ(seen(second).mtime_ns, 5 + round) << "stopped after " << steps << " instructions";
+                             ASSERT_EQ(seen(second).atime_ns, 5 + round) << "stopped after " << steps << " instructions";
+                             ASSERT_EQ(seen(first).mtime_ns, kMark + round) << "stopped after " << steps << " instructions";
+                             ASSERT_EQ(seen(first).atime_ns, kMark + round) << "stopped after " << steps << " instructions";
+                           });
+}
+
+TEST_F(TimesTest, TwoWhoTakeTheRoomLoseNoTime) {
+  Ino first = vfs::info(*pool_, open("first", O_CREAT | O_RDWR, 3)).ino;
+  auto others = neighbours_of(first, 2);
+  u64 of_first = generation(first), of_second = generation(others[0]), of_third = generation(others[1]);
+  i64 round = 0;
+  stop_at_each_instruction(first, [&] { ++round, touch(first, of_first, kMark + round); }, [&] { touch(others[0], of_second, 3 + round); },
+                           [&] { touch(others[1], of_third, 5 + round); },
+                           [&](unsigned steps) {
+                             ASSERT_EQ(seen(first).ctime_ns, kMark + round) << "stopped after " << steps << " instructions";
+                             ASSERT_EQ(seen(others[0]).ctime_ns, 3 + round) << "stopped after " << steps << " instructions";
+                             ASSERT_EQ(seen(others[1]).ctime_ns, 5 + round) << "stopped after " << steps << " instructions";
+                           });
+}
+
+// Who was stopped until the file was removed and its number used again: the generation tells.
+TEST_F(TimesTest, ATouchOfAnEarlierInodeOfTheNumberIsNotSeen) {
+  Ino ino = vfs::info(*pool_, open("f", O_CREAT | O_RDWR, 3)).ino;
+  u64 now = generation(ino);
+  touch(ino, now, 7);
+  touch(ino, now - 1, kMark);
+  EXPECT_EQ(seen(ino).mtime_ns, 7);
+  EXPECT_EQ(seen(ino).atime_ns, 7);
+  EXPECT_TRUE(inode::flush_times(pool_->store(), ino).ok());
+  EXPECT_EQ(seen(ino).mtime_ns, 7);
+  touch(ino, now, 8);
+  EXPECT_EQ(seen(ino).ctime_ns, 8);
+}
+
 // The times of an inode that has the stripe's room are never shown as another's, even if who changes that dies on the way.
 TEST_F(ProtocolTest, TimesOfOneInodeAreNeverAnothers) {
   vfs::Description file = open("first", O_CREAT | O_RDWR, 3);
@@ -108,13 +210,13 @@ TEST_F(ProtocolTest, TimesOfOneInodeAreNeverAnothers) {
     if (shm::inode_key(v(), ino) == key) second = ino;
   }
   ASSERT_NE(raw(second), 0u);
-  constexpr i64 kMark = 1234567890123456789;
-  inode::touch(pool_->store(), first, kMark, kMark, kMark);
+  u64 of_first = inode::read(pool_->store(), first).value().generation, of_second = inode::read(pool_->store(), second).value().generation;
+  inode::touch(pool_->store(), first, of_first, kMark, kMark, kMark);
   auto ticket = pool_->prepare_child();
   pid_t pid = fork_child(ticket.value(), [&] {
     ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
     raise(SIGSTOP);
-    inode::touch(pool_->store(), second, 0, 0, 5);
+    inode::touch(pool_->store(), second, of_second, 0, 0, 5);
     raise(SIGSTOP);
   });
   pool_->parent_after_fork(ticket.value());
@@ -163,6 +265,69 @@ TEST_F(ProtocolTest, AVThatWasNotFinishedIsNotUsed) {
   ASSERT_NE(pool_, nullptr);
   EXPECT_NE(v().header->segment_id, id);
   EXPECT_EQ(v().header->ready, 1u);
+}
+
+// Nobody is attached and there is no V, but somebody who was about to attach has the shared lock for a while: that is waited for, however
+// many were killed or stopped on their way. Somebody who is attached, elsewhere, is not.
+TEST_F(ProtocolTest, WhoAttachesWaitsForOthersOnTheirWay) {
+  pool_->detach();
+  pool_ = nullptr;
+  std::filesystem::remove_all(shm_dir_of(path_));
+  std::filesystem::create_directory(shm_dir_of(path_));
+  int fd = ::open(path_.c_str(), O_RDWR | O_CLOEXEC);
+  struct flock on_the_way{.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1, .l_pid = 0};
+  ASSERT_EQ(fcntl(fd, F_OFD_SETLK, &on_the_way), 0);
+  std::thread goes_on([&] {
+    usleep(700'000);
+    ::close(fd);
+  });
+  become(attach(path_));
+  goes_on.join();
+  ASSERT_NE(pool_, nullptr);
+
+  std::filesystem::remove_all(shm_dir_of(path_));
+  std::filesystem::create_directory(shm_dir_of(path_));
+  vfs::AttachOptions options;
+  std::string shm_dir = shm_dir_of(path_);
+  options.shm_dir = shm_dir.c_str();
+  vfs::AttachFailure failure{};
+  auto start = std::chrono::steady_clock::now();
+  EXPECT_EQ(vfs::Pool::attach(path_.c_str(), options, &failure).error(), EBUSY) << failure.text;
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(5));
+}
+
+// Many attach at once to a pool without V, and of those some are killed at any moment, the one that makes V among them.
+TEST_F(ProtocolTest, ManyAttachWhileTheOnesThatMakeVDie) {
+  constexpr int kProcesses = 24, kKilled = 8;
+  pool_->detach();
+  pool_ = nullptr;
+  std::mt19937 random(static_cast<unsigned>(seed()));
+  for (int round = 0; round < 6; ++round) {
+    std::filesystem::remove_all(shm_dir_of(path_));
+    std::filesystem::create_directory(shm_dir_of(path_));
+    std::vector<pid_t> children;
+    for (int i = 0; i < kProcesses; ++i) {
+      pid_t pid = fork();
+      if (pid == 0) {
+        vfs::Pool* pool = attach(path_);
+        _exit(pool == nullptr ? 1 : 0);
+      }
+      children.push_back(pid);
+    }
+    // Those that came first.
+    for (int i = 0; i < kKilled; ++i) {
+      usleep(static_cast<useconds_t>(random() % 1500));
+      kill(children[static_cast<std::size_t>(i)], SIGKILL);
+    }
+    for (int i = 0; i < kProcesses; ++i) {
+      int status = 0;
+      waitpid(children[static_cast<std::size_t>(i)], &status, 0);
+      if (i < kKilled) continue;
+      EXPECT_EQ(status, 0) << "round " << round << ", process " << i;
+    }
+  }
+  become(attach(path_));
+  ASSERT_NE(pool_, nullptr);
 }
 
 // A signal every millisecond does not keep a waiter from finding out that the owner is dead.
