@@ -37,6 +37,7 @@ def parse_arguments():
     p.add_argument("--fsck", help="fsck.pmemfile itself; `none` leaves the check out")
     p.add_argument("--keep", action="store_true", help="leave pools, outputs and trees behind")
     p.add_argument("--nightly", action="store_true", help="also cases marked nightly")
+    p.add_argument("--patch-after", metavar="CALLS", help="PMEMFILE_PATCH_AFTER: 0, so that every process is patched at start, or as late as it gets")
     p.add_argument("--timeout-factor", type=float, default=1.0)
     return p.parse_args()
 

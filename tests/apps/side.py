@@ -42,6 +42,7 @@ class Environment:
         self.work = work
         self.mount = os.path.join(work, "mnt")
         self.keep = args.keep
+        self.patch_after = args.patch_after
         self.serial = 0
         self.preload = self.mkfs = self.fsck = None
         # Cases run as other users, too, who may not reach the place where we were built.
@@ -190,6 +191,8 @@ class Pool(Side):
         extra = {"PMEMFILE_POOLS": f"{self.env.mount}:{self.pool}", "LD_PRELOAD": self.env.preload}
         if self.report:
             extra["PMEMFILE_REPORT"] = self.report
+        if self.env.patch_after:
+            extra["PMEMFILE_PATCH_AFTER"] = self.env.patch_after
         return extra
 
     def check(self):
