@@ -40,6 +40,7 @@ Result<void> trim(Store& store, u32 list) {
       // The head is read before it is locked, so that locks are taken in order, and again afterwards.
       Ino head{tx.load(head_offset(store, list))};
       if (head == Ino{0} || !store.inode_in_range(head)) return false;
+      if (list_of(head) != list) return Error(kErrnoCorrupt); // it would be popped off another list, again and again
       TRY(tx.lock(shm::inode_key(store.segment, head)));
       TRY(tx.lock(shm::orphan_key(store.segment, list)));
       if (tx.load(head_offset(store, list)) != raw(head)) return true;
@@ -88,7 +89,7 @@ Result<void> for_each_orphan(Store& store, OrphanVisitor visit, void* context) {
     TRY(trim(store, list));
     Ino ino{View(store).load(head_offset(store, list))};
     while (ino != Ino{0}) {
-      if (bound-- == 0 || !store.inode_in_range(ino)) return Error(kErrnoCorrupt);
+      if (bound-- == 0 || !store.inode_in_range(ino) || list_of(ino) != list) return Error(kErrnoCorrupt);
       // The visitor may free it: its successor is read first.
       Ino next{View(store).load(next_offset(ino))};
       bool free_it = TRY(visit(context, ino));

@@ -1,5 +1,6 @@
 // A pool that is damaged while it is attached: an answer at once, and the right one. What fuzzers found (docs/fuzzing.md).
 
+#include "inode/inode.h"
 #include "opens_pool.h"
 
 namespace pmemfile::test {
@@ -29,6 +30,17 @@ TEST_F(HostileTest, AnEntryOfAFreeInodeIsDamageAndNoRace) {
   EXPECT_EQ(vfs::resolve(task_, at("f"), vfs::Follow::kNo).error(), kErrnoCorrupt);
   EXPECT_EQ(vfs::resolve(task_, at("d/x"), vfs::Follow::kNo).error(), kErrnoCorrupt);
   EXPECT_EQ(vfs::resolve(task_, at("s"), vfs::Follow::kYes).error(), kErrnoCorrupt);
+}
+
+// It was taken off the list where it belongs, and so never off this one: for ever.
+TEST_F(HostileTest, AnOrphanListThatBeginsWithAnotherListsInodeIsDamage) {
+  ASSERT_TRUE(vfs::mknod_at(task_, at("f"), S_IFREG | 0644, 0).ok());
+  Ino ino = ino_of("f");
+  u64 wrong_list = (pmemfile::raw(ino) + 1) % layout::kOrphanLists;
+  damage(layout::inode_offset(ino) + layout::kInodeModeWord, u64{0100644} | u64{layout::kFlagOrphan} << 16 | u64{1} << 32);
+  damage(PoolOff{pool_->store().geometry.orphan_block * layout::kBlockBytes + wrong_list * layout::kLineBytes}, pmemfile::raw(ino));
+  auto visit = [](void*, Ino) -> Result<bool> { return true; };
+  EXPECT_EQ(inode::for_each_orphan(pool_->store(), visit, nullptr).error(), kErrnoCorrupt);
 }
 
 } // namespace
