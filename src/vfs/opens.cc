@@ -52,7 +52,7 @@ Result<void> check_still_there(Pool& pool, const inode::Attr& attr, const Vnode*
 
 Result<u64> use_vnode(shm::Segment& v, VTx& tx, const inode::Attr& attr, Vnode* vnode, u32* hint) {
   if (vnode != nullptr) {
-    tx.store(vnode->users, vnode->users + 1);
+    tx.store(vnode->users, load_relaxed(vnode->users) + 1);
     return static_cast<u64>(vnode - shm::vnode_at(v, 0));
   }
   u64 index = TRY(claim_entry(tx, shm::vnode_at(v, 0), &Vnode::users, v.header->vnode_count, 1, hint));
@@ -215,8 +215,9 @@ Result<void> drop_handle(Pool& pool, shm::ProcessRef process, u32 handle) {
     tx.lock(shm::open_key(v, ino));
     if (load_acquire(*word) != value || description->ino != raw(ino)) return Error(EBADF);
     Vnode* vnode = shm::vnode_at(v, description->vnode);
-    if (vnode == nullptr || description->refs == 0) return Error(kErrnoCorrupt);
-    bool last = description->refs == 1;
+    if (vnode == nullptr || load_relaxed(description->refs) == 0) return Error(kErrnoCorrupt);
+    u64 refs = load_relaxed(description->refs);
+    bool last = refs == 1;
     if (PMEMFILE_UNLIKELY(vnode->locks != 0)) {
       bool dropped = !mapping && drop_locks(v, tx, *vnode, shm::FileLockKind::kPosix, pack(process));
       u64 owner = shm::handle_description(value) + u64{1};
@@ -228,14 +229,15 @@ Result<void> drop_handle(Pool& pool, shm::ProcessRef process, u32 handle) {
     if (last)
       tx.release(description->refs);
     else
-      tx.store(description->refs, description->refs - 1);
+      tx.store(description->refs, refs - 1);
     if (mapping) tx.store(vnode->pins, vnode->pins - 1);
     if (last) {
-      last_user = vnode->users == 1;
+      u64 users = load_relaxed(vnode->users);
+      last_user = users == 1;
       if (last_user)
         tx.release(vnode->users);
       else
-        tx.store(vnode->users, vnode->users - 1);
+        tx.store(vnode->users, users - 1);
       shm::SlotHints& hints = shm::slot_hints(v, tx.slot());
       hints.description = shm::handle_description(value);
       if (last_user) {
