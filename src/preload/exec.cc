@@ -178,24 +178,13 @@ bool names_other_pools(u64 user_envp, long count) {
   return false;
 }
 
-struct Target { // what is to be executed
-  bool ours = false;
-  u32 mount = 0;
-  Ino ino{};
-  u32 mode = 0;
-  const char* name = nullptr; // by which it was found
-  const char* kernel_path = nullptr; // if not ours
-  int kernel_dirfd = AT_FDCWD;
-  int flags = 0;
-  const char* why_not_served = nullptr; // the next image will be without us
-};
-
 unsigned follow_options(int at_flags) {
   return ((at_flags & AT_SYMLINK_NOFOLLOW) != 0 ? 0 : kFollowLast) | ((at_flags & AT_EMPTY_PATH) != 0 ? kAllowEmpty : 0);
 }
 
-// Finds the file, with permission to execute it.
-long find_target(Call& call, int dirfd, const char* path, unsigned options, Target& target) {
+} // namespace
+
+long find_target(Call& call, int dirfd, const char* path, unsigned options, int wanted, Target& target) {
   for (unsigned round = 0; round < 40; ++round) {
     Place place;
     long error = locate(call, dirfd, path, options | kNeverKnown, 0, place);
@@ -212,8 +201,8 @@ long find_target(Call& call, int dirfd, const char* path, unsigned options, Targ
     if (attr.error() != vfs::kEscaped) {
       if (!attr.ok()) return -attr.error();
       if (S_ISLNK(attr.value().mode)) return -ELOOP;
-      if (!S_ISREG(attr.value().mode) || !vfs::may_access(*task.credentials, attr.value(), X_OK) ||
-          (attr.value().mode & 0111) == 0)
+      if (!S_ISREG(attr.value().mode) || !vfs::may_access(*task.credentials, attr.value(), wanted) ||
+          (wanted == X_OK && (attr.value().mode & 0111) == 0))
         return -EACCES;
       target.ours = true;
       target.name = path;
@@ -228,6 +217,8 @@ long find_target(Call& call, int dirfd, const char* path, unsigned options, Targ
   }
   return -ELOOP;
 }
+
+namespace {
 
 // Replaces argv[0] by interpreter, argument, script. False if there is no room.
 bool take_interpreter(ExecRoom& room, const InterpreterLine& line, const char* script, const char*& interpreter) {
@@ -265,7 +256,7 @@ long find_program(Call& call, ExecRoom& room, int dirfd, const char* path, int f
   script = nullptr;
   const char* current = path;
   for (unsigned depth = 0;; ++depth) {
-    long error = find_target(call, dirfd, current, follow_options(flags), target);
+    long error = find_target(call, dirfd, current, follow_options(flags), X_OK, target);
     if (error != 0) return error;
     KernelProgram kernel;
     char text[256];
@@ -282,6 +273,7 @@ long find_program(Call& call, ExecRoom& room, int dirfd, const char* path, int f
       KernelProgram last;
       bool leads_in = leads_into_pool(call, target.kernel_dirfd, target.kernel_path, flags, kernel, last);
       target.why_not_served = last.why_not_served;
+      target.is_loader = kernel.is_loader;
       if (!leads_in) return 0;
       memcpy(text, kernel.line, bytes = kernel.line_bytes);
     }
@@ -330,10 +322,16 @@ long run_target(Call& call, ExecRoom& room, Target& target, const char* script, 
   if (target.ours) {
     // Of a script it is the interpreter's.
     const char* program_name = script != nullptr ? target.name : path;
-    Result<ProgramCopy> copy = copy_program(call, room, target.mount, target.ino, program_name, user_envp, variables, libraries, state);
+    Result<ProgramCopy> copy = copy_program(call, target.mount, target.ino, program_name, variable_of(user_envp, variables, "LD_LIBRARY_PATH"), CopyFor::kKernel, libraries, state);
     if (!copy.ok()) return -copy.error();
     program = copy.value().fd;
     target.why_not_served = copy.value().why_not_served;
+  }
+  int loaders = -1; // the program that the loader is to load
+  if (target.is_loader) {
+    Result<int> given = give_loader_its_program(call, room, user_envp, variables, libraries, state);
+    if (!given.ok()) return -given.error();
+    loaders = given.value();
   }
   const char* shown = script != nullptr ? script : path;
   long error = 0;
@@ -354,7 +352,8 @@ long run_target(Call& call, ExecRoom& room, Target& target, const char* script, 
     }
   }
   libraries.remove();
-  if (program >= 0) raw_syscall(SYS_close, program);
+  for (int fd : {program, loaders})
+    if (fd >= 0) raw_syscall(SYS_close, fd);
   return error;
 }
 
@@ -362,7 +361,7 @@ long exec_any(Call& call, int dirfd, const char* path, u64 user_argv, u64 user_e
   if ((flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW)) != 0) return -EINVAL;
   Target target;
   // The kernel, too, looks at the file before it looks at the arguments.
-  long missing = find_target(call, dirfd, path, follow_options(flags), target);
+  long missing = find_target(call, dirfd, path, follow_options(flags), X_OK, target);
   if (missing != 0) return missing;
   long arguments = count_pointers(user_argv), variables = count_pointers(user_envp);
   if (!target.ours && (arguments < 0 || variables < 0)) return kPassOn;

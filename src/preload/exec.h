@@ -7,6 +7,8 @@
 // Rules: hook-safe, no memory but what is mapped here.
 #pragma once
 
+#include <fcntl.h>
+
 #include "preload/state.h"
 
 namespace pmemfile::preload {
@@ -32,6 +34,8 @@ class Libraries {
   Result<void> add(std::string_view name, int memfd);
   bool has(std::string_view name) const;
   void put_items(Text& state) const;
+  // Of this user, and of long ago.
+  static void remove_old();
   // After a failed exec.
   void remove();
 
@@ -44,6 +48,21 @@ class Libraries {
   u64 hashes_[kMax];
 };
 
+struct Target { // what is to be executed
+  bool ours = false;
+  u32 mount = 0;
+  Ino ino{};
+  u32 mode = 0;
+  const char* name = nullptr; // by which it was found
+  const char* kernel_path = nullptr; // if not ours
+  int kernel_dirfd = AT_FDCWD;
+  int flags = 0;
+  bool is_loader = false; // of the kernel's: the dynamic loader, run as a program
+  const char* why_not_served = nullptr; // the next image will be without us
+};
+// Finds the file, with permission for `wanted`: X_OK or R_OK. `options` of paths.h.
+long find_target(Call& call, int dirfd, const char* path, unsigned options, int wanted, Target& target);
+
 // ---- Scripts, and programs of the kernel's file systems (exec_kernel.cc) ------------------------------------------
 
 inline constexpr unsigned kMaxInterpreters = 5; // as in the kernel
@@ -55,6 +74,7 @@ struct InterpreterLine {
 bool parse_interpreter_line(const char* text, u64 bytes, InterpreterLine& line);
 
 struct KernelProgram {
+  bool is_loader = false;               // the dynamic loader
   const char* why_not_served = nullptr; // in words; null: we shall be loaded, or nobody can tell
   u64 line_bytes = 0;                   // not 0: a script, and this is how it begins
   char line[256];
@@ -68,9 +88,16 @@ struct ProgramCopy {
   int fd;
   const char* why_not_served; // as above
 };
+// Who reads the copy: the kernel, as the new program, or the dynamic loader, which is that program itself.
+enum class CopyFor { kKernel, kLoader };
 // A memfd with the program, and links for the libraries that it needs from pools.
-Result<ProgramCopy> copy_program(Call& call, ExecRoom& room, u32 mount, Ino ino, const char* path, u64 user_envp, long variables,
-                         Libraries& libraries, Text& state);
+// `library_path`: LD_LIBRARY_PATH of the next image, or null.
+Result<ProgramCopy> copy_program(Call& call, u32 mount, Ino ino, const char* path, const char* library_path, CopyFor reader, Libraries& libraries,
+                                 Text& state);
+// A variable of an environment that is the program's; null if it has none.
+const char* variable_of(u64 user_envp, long count, std::string_view name);
+// The program of a pool that the dynamic loader is to load becomes a copy in the loader's arguments. The copy's descriptor, -1 if there is none.
+Result<int> give_loader_its_program(Call& call, ExecRoom& room, u64 user_envp, long variables, Libraries& libraries, Text& state);
 
 // Memory for at least `bytes`, which become what there is. A child that shares its parent's memory gets what its parent keeps
 // for it, with what an earlier child left in it (children.cc); others, and where there is no memory: null.

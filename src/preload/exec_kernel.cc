@@ -50,7 +50,7 @@ bool has_soname(int fd, const Elf64_Phdr& dynamic, char* buffer) {
 }
 
 // Why this file would run without us; null if ld.so will load us. `bytes` of it stand at `buffer`.
-const char* why_not_served(int fd, const struct stat& file, char* buffer, u64 bytes) {
+const char* why_not_served(int fd, const struct stat& file, char* buffer, u64 bytes, bool& is_loader) {
   Elf64_Ehdr header;
   if (bytes < EI_NIDENT || memcmp(buffer, ELFMAG, SELFMAG) != 0) return nullptr; // the kernel's to judge
   if (static_cast<u8>(buffer[EI_CLASS]) != ELFCLASS64) return "a 32-bit program";
@@ -66,7 +66,10 @@ const char* why_not_served(int fd, const struct stat& file, char* buffer, u64 by
     memcpy(&program, buffer + at, sizeof program);
     if (program.p_type == PT_INTERP) return nullptr;
     // A dynamic loader run as a program has a name for linking; a static program has none.
-    if (program.p_type == PT_DYNAMIC && header.e_type == ET_DYN && has_soname(fd, program, buffer + kHeaderBytes)) return nullptr;
+    if (program.p_type == PT_DYNAMIC && header.e_type == ET_DYN && has_soname(fd, program, buffer + kHeaderBytes)) {
+      is_loader = true;
+      return nullptr;
+    }
   }
   return "a statically linked program";
 }
@@ -116,7 +119,7 @@ KernelProgram look_at_kernel_program(Call& call, int dirfd, const char* path, in
     program.line_bytes = min_of(static_cast<u64>(got), kLineBytes);
     memcpy(program.line, buffer, program.line_bytes);
   } else if (got > 0) {
-    program.why_not_served = why_not_served(static_cast<int>(fd), file, buffer, static_cast<u64>(got));
+    program.why_not_served = why_not_served(static_cast<int>(fd), file, buffer, static_cast<u64>(got), program.is_loader);
   }
   raw_syscall(SYS_close, fd);
   return program;

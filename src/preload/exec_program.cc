@@ -272,6 +272,8 @@ Result<void> add_needed(Search& search, Copy& copy, const char* origin) {
   return {};
 }
 
+} // namespace
+
 const char* variable_of(u64 user_envp, long count, std::string_view name) {
   for (long i = 0; i < count; ++i) {
     const char* variable;
@@ -280,8 +282,6 @@ const char* variable_of(u64 user_envp, long count, std::string_view name) {
   }
   return nullptr;
 }
-
-} // namespace
 
 // ---- Libraries ------------------------------------------------------------------------------------------------------
 
@@ -321,6 +321,37 @@ Result<void> Libraries::add(std::string_view name, int memfd) {
   return {};
 }
 
+// Directories that nobody removed: their images were killed at birth, or were a loader that only listed libraries and never came to us.
+void Libraries::remove_old() {
+  constexpr std::string_view kName = ".pmemfile-lib-";
+  constexpr u64 kOldSeconds = 60;
+  long fd = raw_syscall(SYS_openat, AT_FDCWD, as_arg("/dev/shm"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return;
+  alignas(8) char entries[2048];
+  long got;
+  while ((got = raw_syscall(SYS_getdents64, fd, as_arg(entries), sizeof entries)) > 0) {
+    for (long at = 0; at + 19 < got;) {
+      u16 bytes;
+      memcpy(&bytes, entries + at + 16, 2);
+      const char* name = entries + at + 19;
+      struct stat status {};
+      if (bytes == 0) break;
+      if (strlen(name) > kName.size() && memcmp(name, kName.data(), kName.size()) == 0 &&
+          raw_syscall(SYS_newfstatat, fd, as_arg(name), as_arg(&status), AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(status.st_mode) &&
+          static_cast<long>(status.st_uid) == raw_syscall(SYS_geteuid) &&
+          static_cast<u64>(status.st_ctim.tv_sec) + kOldSeconds < static_cast<u64>(inode::now_ns()) / 1000000000) {
+        Libraries old;
+        Text dir(old.dir_, sizeof old.dir_);
+        dir << "/dev/shm/" << std::string_view(name, strlen(name));
+        old.dir_bytes_ = dir.truncated() ? 0 : dir.size();
+        old.remove();
+      }
+      at += bytes;
+    }
+  }
+  raw_syscall(SYS_close, fd);
+}
+
 void Libraries::put_items(Text& state) const {
   if (dir_bytes_ == 0) return;
   put_item(state, kItemLibraryDir, dir_view());
@@ -354,9 +385,8 @@ void Libraries::remove() {
   dir_bytes_ = 0;
 }
 
-Result<ProgramCopy> copy_program(Call& call, ExecRoom& room, u32 mount, Ino ino, const char* path, u64 user_envp, long variables,
-                         Libraries& libraries, Text& state) {
-  (void)room;
+Result<ProgramCopy> copy_program(Call& call, u32 mount, Ino ino, const char* path, const char* library_path, CopyFor reader, Libraries& libraries,
+                                 Text& state) {
   std::string_view name(path, strlen(path));
   for (u64 i = name.size(); i != 0; --i)
     if (name[i - 1] == '/') {
@@ -366,17 +396,17 @@ Result<ProgramCopy> copy_program(Call& call, ExecRoom& room, u32 mount, Ino ino,
   Copy copy = TRY(copy_file(call, mount, ino, name));
   Dynamic dynamic = read_dynamic(copy);
   Result<void> result;
-  if (!dynamic.is_elf) result = Error(ENOEXEC);
+  if (!dynamic.is_elf && reader == CopyFor::kKernel) result = Error(ENOEXEC);
   // The path without symlinks: /proc/self/exe and $ORIGIN.
   char* exe = call.block.rooms[1].path;
   Result<u64> exe_bytes = path_of_executable(call, path, exe);
   if (result.ok() && exe_bytes.ok()) {
-    put_item(state, kItemExe, std::string_view(exe, exe_bytes.value()));
+    if (reader == CopyFor::kKernel) put_item(state, kItemExe, std::string_view(exe, exe_bytes.value()));
     u64 end = exe_bytes.value();
     while (end != 0 && exe[end - 1] != '/') --end;
     exe[end != 0 ? end - 1 : 0] = '\0';
-    Search search{call, libraries, variable_of(user_envp, variables, "LD_LIBRARY_PATH"), call.block.rooms[0].todo, 0};
-    result = add_needed(search, copy, exe);
+    Search search{call, libraries, library_path, call.block.rooms[0].todo, 0};
+    if (dynamic.is_elf) result = add_needed(search, copy, exe);
   }
   unmap(copy);
   if (!result.ok()) {

@@ -79,6 +79,14 @@ void set_exec_name(char** environment, std::string_view name) {
     if (entry->a_type == AT_EXECFN) entry->a_un.a_val = reinterpret_cast<u64>(text);
 }
 
+// The loader shows the name of the copy that it was given.
+void set_argument0(char** arguments, std::string_view name) {
+  PMEMFILE_BULKY static char text[kPathBytes];
+  if (arguments == nullptr || arguments[0] == nullptr || name.size() >= sizeof text) return;
+  memcpy(text, name.data(), name.size());
+  arguments[0] = text;
+}
+
 void remove_library_dir(std::string_view dir) {
   FixedText<256> name;
   name << dir;
@@ -124,7 +132,7 @@ u64 parse_u64(std::string_view& text) {
   return value;
 }
 
-void adopt_state(const char* text, char** environment) {
+void adopt_state(const char* text, char** arguments, char** environment) {
   char item;
   std::string_view value;
   u32 pools = 0;
@@ -142,6 +150,8 @@ void adopt_state(const char* text, char** environment) {
       u32 mount = static_cast<u32>(parse_u64(value));
       u64 ino = parse_u64(value);
       if (mount < g_mount_count) g_process.cwd = Cwd{true, mount, Ino{ino}, 1};
+    } else if (item == kItemArgument0) {
+      set_argument0(arguments, value);
     } else if (item == kItemTraced) {
       g_process.is_traced = true;
     } else if (item == kItemExe) {

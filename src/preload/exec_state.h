@@ -18,6 +18,7 @@ inline constexpr char kItemHide = 'h';        // once per variable that we added
 inline constexpr char kItemRestore = 'r';     // "NAME=value": a variable that we changed, as it was
 inline constexpr char kItemLibraryDir = 'd';  // directory of links to remove
 inline constexpr char kItemLibraryFd = 'f';   // descriptor to close
+inline constexpr char kItemArgument0 = 'a';   // argv[0] as it should be
 inline constexpr char kItemTraced = 't';      // empty
 inline constexpr char kStateVariable[] = "PMEMFILE_EXEC_STATE";
 
@@ -30,6 +31,6 @@ bool next_item(const char*& at, char& item, std::string_view& value);
 u64 parse_u64(std::string_view& text);
 
 // Takes over what the text says; called at start after the mounts are known.
-void adopt_state(const char* text, char** environment);
+void adopt_state(const char* text, char** arguments, char** environment);
 
 } // namespace pmemfile::preload

@@ -68,11 +68,11 @@ void wishes_of_the_user() {
 // The linker marks this library so that its constructor is the first to run (initfirst): what others open in theirs is seen.
 // Order: nothing of the program may run between taking over the old image's state and patching; the environment is
 // cleaned even if there is nothing to take over.
-__attribute__((constructor)) void start(int, char**, char** environment) {
+__attribute__((constructor)) void start(int, char** arguments, char** environment) {
   if (environment == nullptr || is_secure(environment)) return;
   if (!read_config(environment)) return;
   start_process(g_process);
-  if (g_config.exec_state != nullptr) adopt_state(g_config.exec_state, environment);
+  if (g_config.exec_state != nullptr) adopt_state(g_config.exec_state, arguments, environment);
   remove_variable(environment, kStateVariable);
   start_pools();
   start_signals(g_process);
