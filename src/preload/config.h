@@ -19,7 +19,7 @@ struct Config {
   bool log_trunc = true;
   bool exit_on_not_supported = false;
   bool pause_at_start = false;
-  u32 max_traps = 64; // PMEMFILE_PATCH_AFTER: system calls before the process is patched; 0: at start
+  u32 max_traps = 128; // PMEMFILE_PATCH_AFTER: system calls before the process is patched; 0: at start
   bool atomic_data = false; // PMEMFILE_DATA=atomic
   bool force_flush = false; // PMEMFILE_FORCE_FLUSH
   // Everything to hand on to children: "NAME=value" texts, LD_PRELOAD not among them.

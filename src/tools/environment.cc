@@ -21,7 +21,7 @@ constexpr Variable kVariables[] = {
     {"PMEMFILE_PRELOAD_LOG_TRUNC", "1: start that file anew"},
     {"PMEMFILE_EXIT_ON_NOT_SUPPORTED", "1: abort when a call on a pool is not supported, instead of failing it"},
     {"PMEMFILE_PRELOAD_PAUSE_AT_START", "1: wait at start for a debugger"},
-    {"PMEMFILE_PATCH_AFTER", "system calls that a process may make before its code is patched (64); 0: patched at start, for debuggers"},
+    {"PMEMFILE_PATCH_AFTER", "system calls that a process may make before its code is patched (128); 0: patched at start, for debuggers"},
     {"PMEMFILE_CD", "directory to change to at start"},
 };
 
