@@ -30,6 +30,11 @@ class Judgement(unittest.TestCase):
         now = Machine({"system call": 1000, "yardstick": 1000})
         self.assertIsNotNone(judge(OURS, RECORDED, {"ours": 160, "tmpfs": 1400}, THEN, now))
 
+    def test_a_cache_that_is_free_is_no_loss_of_ours(self):
+        now = Machine({"system call": 100, "yardstick": 170})
+        self.assertIsNone(judge(OURS, RECORDED, RECORDED, THEN, now))
+        self.assertIsNotNone(judge(OURS, RECORDED, {"ours": 160, "tmpfs": 500}, THEN, now))
+
     def test_a_faster_kernel_is_no_loss_of_ours(self):
         self.assertIsNone(judge(OURS, RECORDED, {"ours": 100, "tmpfs": 200}, THEN, THEN))
 

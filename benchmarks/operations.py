@@ -154,6 +154,9 @@ def measure_operations(place, options):
     session.measure(DATA_ROWS + MAP_ROWS)
     if not quick:
         measure_cold(session, 5)
+    # In processes that have touched no pool: what a mapping of gigabytes costs the kernel at each call is another question.
+    session.end()
+    session.servers = session.started()
     session.prepare("kernel")
     session.measure(KERNEL_ROWS, only=("ours", "tmpfs"))
     session.end()
