@@ -48,6 +48,9 @@ class Libraries {
   u64 hashes_[kMax];
 };
 
+// The links in it, then itself.
+void remove_link_directory(const char* path);
+
 struct Target { // what is to be executed
   bool ours = false;
   u32 mount = 0;

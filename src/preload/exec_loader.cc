@@ -77,6 +77,7 @@ Result<int> give_loader_its_program(Call& call, ExecRoom& room, u64 user_envp, l
   Libraries::remove_old(); // a loader that only lists leaves its own
   if (!replace(room, found, copy.fd, libraries)) {
     raw_syscall(SYS_close, copy.fd);
+    libraries.remove();
     return Error(E2BIG);
   }
   raw_syscall(SYS_fcntl, copy.fd, F_SETFD, 0); // the next image closes it

@@ -321,35 +321,55 @@ Result<void> Libraries::add(std::string_view name, int memfd) {
   return {};
 }
 
-// Directories that nobody removed: their images were killed at birth, or were a loader that only listed libraries and never came to us.
-void Libraries::remove_old() {
-  constexpr std::string_view kName = ".pmemfile-lib-";
-  constexpr u64 kOldSeconds = 60;
-  long fd = raw_syscall(SYS_openat, AT_FDCWD, as_arg("/dev/shm"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return;
+namespace {
+
+// Calls each(name) for every entry of the directory, "." and ".." among them.
+template <class F>
+void for_each_name(long directory, F each) {
   alignas(8) char entries[2048];
   long got;
-  while ((got = raw_syscall(SYS_getdents64, fd, as_arg(entries), sizeof entries)) > 0) {
+  while ((got = raw_syscall(SYS_getdents64, directory, as_arg(entries), sizeof entries)) > 0) {
     for (long at = 0; at + 19 < got;) {
       u16 bytes;
       memcpy(&bytes, entries + at + 16, 2);
-      const char* name = entries + at + 19;
-      struct stat status {};
       if (bytes == 0) break;
-      if (strlen(name) > kName.size() && memcmp(name, kName.data(), kName.size()) == 0 &&
-          raw_syscall(SYS_newfstatat, fd, as_arg(name), as_arg(&status), AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(status.st_mode) &&
-          static_cast<long>(status.st_uid) == raw_syscall(SYS_geteuid) &&
-          static_cast<u64>(status.st_ctim.tv_sec) + kOldSeconds < static_cast<u64>(inode::now_ns()) / 1000000000) {
-        Libraries old;
-        Text dir(old.dir_, sizeof old.dir_);
-        dir << "/dev/shm/" << std::string_view(name, strlen(name));
-        old.dir_bytes_ = dir.truncated() ? 0 : dir.size();
-        old.remove();
-      }
+      each(entries + at + 19);
       at += bytes;
     }
   }
-  raw_syscall(SYS_close, fd);
+}
+
+bool is_old_and_own(long parent, const char* name) {
+  constexpr u64 kOldSeconds = 60;
+  struct stat status {};
+  if (raw_syscall(SYS_newfstatat, parent, as_arg(name), as_arg(&status), AT_SYMLINK_NOFOLLOW) != 0 || !S_ISDIR(status.st_mode)) return false;
+  return static_cast<long>(status.st_uid) == raw_syscall(SYS_geteuid) &&
+         static_cast<u64>(status.st_ctim.tv_sec) + kOldSeconds < static_cast<u64>(inode::now_ns()) / 1000000000;
+}
+
+} // namespace
+
+void remove_link_directory(const char* path) {
+  long fd = raw_syscall(SYS_openat, AT_FDCWD, as_arg(path), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd >= 0) {
+    for_each_name(fd, [fd](const char* name) { raw_syscall(SYS_unlinkat, fd, as_arg(name), 0); });
+    raw_syscall(SYS_close, fd);
+  }
+  raw_syscall(SYS_rmdir, as_arg(path));
+}
+
+// Directories that nobody removed: their images were killed at birth, or were a loader that only listed libraries and never came to us.
+void Libraries::remove_old() {
+  static constexpr std::string_view kName = ".pmemfile-lib-";
+  long parent = raw_syscall(SYS_openat, AT_FDCWD, as_arg("/dev/shm"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (parent < 0) return;
+  for_each_name(parent, [parent](const char* name) {
+    if (strlen(name) <= kName.size() || memcmp(name, kName.data(), kName.size()) != 0 || !is_old_and_own(parent, name)) return;
+    FixedText<280> path;
+    path << "/dev/shm/" << std::string_view(name, strlen(name));
+    if (!path.truncated()) remove_link_directory(path.c_str());
+  });
+  raw_syscall(SYS_close, parent);
 }
 
 void Libraries::put_items(Text& state) const {
@@ -363,24 +383,9 @@ void Libraries::put_items(Text& state) const {
 }
 
 void Libraries::remove() {
-  for (u32 i = 0; i < count_; ++i) raw_syscall(SYS_close, fds_[i]);
+  for (u32 n = 0; n < count_; ++n) raw_syscall(SYS_close, fds_[n]);
   if (dir_bytes_ == 0) return;
-  long fd = raw_syscall(SYS_openat, AT_FDCWD, as_arg(dir_), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd >= 0) {
-    alignas(8) char entries[2048];
-    long got;
-    while ((got = raw_syscall(SYS_getdents64, fd, as_arg(entries), sizeof entries)) > 0) {
-      for (long at = 0; at + 19 < got;) {
-        u16 bytes;
-        memcpy(&bytes, entries + at + 16, 2);
-        raw_syscall(SYS_unlinkat, fd, as_arg(entries + at + 19), 0);
-        if (bytes == 0) break;
-        at += bytes;
-      }
-    }
-    raw_syscall(SYS_close, fd);
-  }
-  raw_syscall(SYS_rmdir, as_arg(dir_));
+  remove_link_directory(dir_);
   count_ = 0;
   dir_bytes_ = 0;
 }

@@ -6,6 +6,7 @@
 
 #include "preload/config.h"
 #include "preload/descriptors.h"
+#include "preload/exec.h"
 #include "preload/names_of.h"
 #include "preload/procfs.h"
 
@@ -87,24 +88,6 @@ void set_argument0(char** arguments, std::string_view name) {
   arguments[0] = text;
 }
 
-void remove_library_dir(std::string_view dir) {
-  FixedText<256> name;
-  name << dir;
-  long fd = raw_syscall(SYS_openat, AT_FDCWD, as_arg(name.c_str()), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return;
-  char* buffer = reinterpret_cast<char*>(room());
-  long got = raw_syscall(SYS_getdents64, fd, as_arg(buffer), sizeof(ThreadBlock::scratch));
-  for (long at = 0; at + 19 < got;) {
-    u16 bytes;
-    memcpy(&bytes, buffer + at + 16, 2);
-    raw_syscall(SYS_unlinkat, fd, as_arg(buffer + at + 19), 0);
-    if (bytes == 0) break;
-    at += bytes;
-  }
-  raw_syscall(SYS_close, fd);
-  raw_syscall(SYS_rmdir, as_arg(name.c_str()));
-}
-
 } // namespace
 
 bool next_item(const char*& at, char& item, std::string_view& value) {
@@ -171,7 +154,9 @@ void adopt_state(const char* text, char** arguments, char** environment) {
     } else if (item == kItemRestore) {
       restore_variable(environment, value);
     } else if (item == kItemLibraryDir) {
-      remove_library_dir(value);
+      FixedText<256> dir;
+      dir << value;
+      remove_link_directory(dir.c_str());
     } else if (item == kItemLibraryFd) {
       raw_syscall(SYS_close, static_cast<long>(parse_u64(value)));
     }

@@ -18,10 +18,18 @@ struct KernelPath {
   Known dir; // of the text up to the last '/'
 };
 
-bool take_path(u64 dirfd, u64 path, KernelPath& out) {
+// A path below a mount point, or one that begins in a pool: nothing here can answer it, and it shall not pay for what follows.
+bool begins_with_us(const Process& process, u64 dirfd, const char* path) {
+  for (u32 i = 0; i < g_mount_count; ++i)
+    if (pmemfile_preload_match(path, g_mounts[i].point.data(), g_mounts[i].point.size()) == 1) return true;
+  if (static_cast<int>(dirfd) == AT_FDCWD ? !process.cwd.in_pool : fd_word(process, static_cast<u32>(dirfd)) == 0) return false;
+  return pmemfile_preload_match(path, "/", 1) != 1;
+}
+
+bool take_path(const Process& process, u64 dirfd, u64 path, KernelPath& out) {
+  if (path == 0 || begins_with_us(process, dirfd, reinterpret_cast<const char*>(path))) return false;
   out.dirfd = static_cast<int>(dirfd);
   out.path = reinterpret_cast<const char*>(path);
-  if (out.path == nullptr) return false;
   long bytes = pmemfile_preload_strnlen(out.path, kPathBytes);
   if (bytes <= 0 || bytes == static_cast<long>(kPathBytes)) return false;
   out.bytes = static_cast<u64>(bytes);
@@ -29,7 +37,7 @@ bool take_path(u64 dirfd, u64 path, KernelPath& out) {
 }
 
 bool look_at(Process& process, u64 dirfd, u64 path, KernelPath& out) {
-  return take_path(dirfd, path, out) && find_known(process, out.dirfd, out.path, out.bytes, out.dir_bytes, out.dir);
+  return take_path(process, dirfd, path, out) && find_known(process, out.dirfd, out.path, out.bytes, out.dir_bytes, out.dir);
 }
 
 // ENOENT may mean that a directory has become a way into a pool since.
@@ -111,7 +119,7 @@ constexpr int kServedFlags = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC |
 bool quick_open(intercept::Frame& frame, Process& process, u64 dirfd, u64 path_argument, int flags, u64 mode) {
   KernelPath path;
   if ((flags & ~kServedFlags) != 0 || load_relaxed(process.stash_count) != 0 || g_log_fd >= 0) return false;
-  if (!take_path(dirfd, path_argument, path) || !begins_in_kernel(process, path.dirfd, path.path) || !is_ordinary(process, path.dirfd, path.path, path.bytes)) return false;
+  if (!take_path(process, dirfd, path_argument, path) || !begins_in_kernel(process, path.dirfd, path.path) || !is_ordinary(process, path.dirfd, path.path, path.bytes)) return false;
   // Where a symlink was on the way a moment ago it would be in vain.
   if (find_known(process, path.dirfd, path.path, path.bytes, path.dir_bytes, path.dir) && !path.dir.plain) return false;
   open_how how{};
