@@ -16,18 +16,15 @@ endif()
 # The rooms that make the core, in the order of the layers.
 set(PMEMFILE_CORE_ROOMS base pmem layout shm journal alloc inode dir data vfs api)
 
-# pmemfile_test_core: what a test links to have the core inside itself.
-add_library(pmemfile_test_core INTERFACE)
-target_include_directories(pmemfile_test_core INTERFACE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include)
-if(PMEMFILE_SANITIZER)
-  add_library(pmemfile_sanitized_core STATIC)
+# The core once more, as a static library NAME with FLAGS: what tests compile otherwise than it is shipped.
+function(pmemfile_core_library NAME)
+  add_library(${NAME} STATIC)
   set(flags ${PMEMFILE_HOOKABLE_FLAGS})
-  list(REMOVE_ITEM flags -mgeneral-regs-only -ffreestanding -fno-asynchronous-unwind-tables)
   if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
     list(FILTER flags EXCLUDE REGEX "strategy|tree-loop") # GCC's alone
   endif()
-  if(PMEMFILE_LIBFUZZER)
-    list(APPEND flags -fsanitize=fuzzer-no-link)
+  if(PMEMFILE_SANITIZER)
+    list(REMOVE_ITEM flags -mgeneral-regs-only -ffreestanding -fno-asynchronous-unwind-tables)
   endif()
   foreach(room ${PMEMFILE_CORE_ROOMS})
     if(TARGET pmemfile_${room})
@@ -37,7 +34,7 @@ if(PMEMFILE_SANITIZER)
         if(NOT source MATCHES "^[$/]")
           set(source ${folder}/${source})
         endif()
-        target_sources(pmemfile_sanitized_core PRIVATE ${source})
+        target_sources(${NAME} PRIVATE ${source})
         # Options that the room gives a single file are known in its folder only.
         get_source_file_property(options ${source} DIRECTORY ${folder} COMPILE_OPTIONS)
         if(options)
@@ -46,9 +43,16 @@ if(PMEMFILE_SANITIZER)
       endforeach()
     endif()
   endforeach()
-  target_include_directories(pmemfile_sanitized_core PUBLIC ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include)
-  target_compile_options(pmemfile_sanitized_core PRIVATE ${PMEMFILE_SANITIZER_FLAGS}
+  target_include_directories(${NAME} PUBLIC ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include)
+  target_compile_options(${NAME} PRIVATE ${ARGN}
     $<$<COMPILE_LANGUAGE:CXX>:${flags} -include ${PROJECT_SOURCE_DIR}/src/base/mem.h>)
+endfunction()
+
+# pmemfile_test_core: what a test links to have the core inside itself.
+add_library(pmemfile_test_core INTERFACE)
+target_include_directories(pmemfile_test_core INTERFACE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include)
+if(PMEMFILE_SANITIZER)
+  pmemfile_core_library(pmemfile_sanitized_core ${PMEMFILE_SANITIZER_FLAGS})
   target_link_libraries(pmemfile_test_core INTERFACE pmemfile_sanitized_core)
 else()
   foreach(room ${PMEMFILE_CORE_ROOMS})

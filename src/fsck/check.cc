@@ -40,16 +40,16 @@ std::string to_text(const Finding& finding) {
 }
 
 void Image::copy(u64 offset, void* to, u64 size) const {
-  std::memset(to, 0, size);
-  if (offset >= bytes_.size()) return;
-  std::memcpy(to, bytes_.data() + offset, min_of<u64>(size, bytes_.size() - offset));
+  u64 there = offset >= bytes_.size() ? 0 : min_of<u64>(size, bytes_.size() - offset);
+  std::memcpy(to, bytes_.data() + (there != 0 ? offset : 0), there);
+  if (there != size) std::memset(static_cast<std::byte*>(to) + there, 0, size - there);
 }
 
 layout::Line Image::line(u64 offset) const {
-  if (!overlay_.empty())
-    if (auto found = overlay_.find(offset); found != overlay_.end()) return found->second;
   layout::Line line;
-  copy(offset, &line, sizeof line);
+  auto found = overlay_.empty() ? overlay_.end() : overlay_.find(offset);
+  if (found != overlay_.end()) line = found->second;
+  else copy(offset, &line, sizeof line);
   return line;
 }
 

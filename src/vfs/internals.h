@@ -31,7 +31,7 @@ struct PoolInternals {
   static void close_siblings_tokens(Pool& pool, int own_fd);
   // Moves our descriptors out of the numbers that programs expect to get.
   static void move_descriptors(Pool& pool);
-  // Unmaps and closes everything but V's registration and token.
+  // Unmaps and closes everything; who is still registered in V is dead for the others.
   static void destroy(Pool* pool);
 };
 

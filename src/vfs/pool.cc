@@ -346,6 +346,8 @@ void PoolInternals::destroy(Pool* pool) {
   if (store.staging != nullptr)
     raw_syscall(SYS_munmap, as_arg(store.staging), static_cast<long>(store.geometry.record_slot_count * journal::kStagingBytes));
   pmem::unmap(store.medium);
+  // Of an attach that was refused after it had registered: its entry is a dead one's.
+  if (pool->token_fd_ >= 0) raw_syscall(SYS_close, pool->token_fd_);
   if (pool->pool_fd_ >= 0) raw_syscall(SYS_close, pool->pool_fd_);
   raw_syscall(SYS_munmap, as_arg(pool), sizeof(Pool));
 }
@@ -378,7 +380,7 @@ Result<void> Pool::check(const char* path, AttachFailure* failure) {
 }
 
 void Pool::forget(Pool* pool) {
-  pool->pool_fd_ = pool->store_.segment.fd = -1;
+  pool->pool_fd_ = pool->store_.segment.fd = pool->token_fd_ = -1;
   PoolInternals::destroy(pool);
 }
 

@@ -7,12 +7,11 @@ using namespace pmemfile;
 extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
   static fuzz::Image image; // kept: fresh memory costs more than the execution
   fuzz::damaged_pool(fuzz::parse(data, size), image);
-  fuzz::World& world = fuzz::World::get();
-  world.fill(image);
-  vfs::Pool* pool = world.attach();
+  fuzz::start(image);
+  vfs::Pool* pool = fuzz::attach();
   fuzz::count_execution("fuzz_attach", pool != nullptr);
   if (pool == nullptr) return 0;
-  world.detach(pool);
-  if (vfs::Pool* reader = world.attach(true)) world.detach(reader);
+  fuzz::detach(pool);
+  if (vfs::Pool* reader = fuzz::attach(true)) fuzz::detach(reader);
   return 0;
 }

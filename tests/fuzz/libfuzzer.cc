@@ -10,4 +10,6 @@ extern "C" std::size_t LLVMFuzzerCustomMutator(pmemfile::u8* data, std::size_t s
 }
 
 // What is freed is not kept long: fresh memory costs more than most executions.
-extern "C" const char* __asan_default_options() { return "quarantine_size_mb=1:detect_leaks=0"; }
+extern "C" const char* __asan_default_options() {
+  return "quarantine_size_mb=1:thread_local_quarantine_size_kb=64:max_malloc_fill_size=0:malloc_context_size=4:detect_leaks=0";
+}

@@ -2,15 +2,14 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <filesystem>
 #include <functional>
 
-#include "vfs/pool.h"
+#include "fuzz/kernel.h"
+#include "fuzz/world.h"
 
 namespace pmemfile::fuzz {
 namespace {
@@ -175,41 +174,40 @@ void classify(StartingPool& pool) {
     }
 }
 
-// Attached once and left, or, for pools that are found as a power failure leaves them, looked at while attached.
-StartingPool build(const std::string& name, const std::function<void(Builder&, vfs::Pool&)>& fill, bool at_rest) {
-  std::string path = scratch_dir() + "/" + name;
+// A pool file as mkfs makes it, but with a fixed key of the hash, so that an input means the same in each run.
+Image fresh_pool() {
+  Image image(layout::kMinPoolBytes);
+  kernel::start(image);
   vfs::Pool::MakeOptions make;
-  make.bytes = layout::kMinPoolBytes;
-  make.uuid[0] = 7; // the same each time: names have the same hashes
+  make.bytes = image.size();
+  make.uuid[0] = 7;
   vfs::AttachFailure failure{};
-  if (!vfs::Pool::make(path.c_str(), make, &failure).ok()) give_up(failure.text);
-  StartingPool pool;
-  pool.name = name;
-  pool.image.resize(make.bytes);
-  // A fixed key of the hash, so that an input means the same in each run.
-  int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
+  if (!vfs::Pool::make(kernel::kPoolPath, make, &failure).ok()) give_up(failure.text);
+  kernel::read_pool(image);
   layout::Geometry geometry;
-  if (pread(fd, &geometry, sizeof geometry, 0) != sizeof geometry) give_up(path);
+  std::memcpy(&geometry, image.data(), sizeof geometry);
   geometry.hash_key[0] = 1, geometry.hash_key[1] = 2;
   geometry.created_ns = 0;
   geometry.crc = layout::struct_crc(geometry);
-  for (u64 copy = 0; copy < 2; ++copy)
-    if (pwrite(fd, &geometry, sizeof geometry, long(copy * layout::kBlockBytes)) != sizeof geometry) give_up(path);
-  vfs::AttachOptions options;
-  options.shm_dir = scratch_dir().c_str();
+  for (u64 copy = 0; copy < 2; ++copy) std::memcpy(image.data() + copy * layout::kBlockBytes, &geometry, sizeof geometry);
+  return image;
+}
+
+// Attached once and left, or, for pools that are found as a power failure leaves them, looked at while attached.
+StartingPool build(const std::string& name, const std::function<void(Builder&, vfs::Pool&)>& fill, bool at_rest) {
+  StartingPool pool;
+  pool.name = name;
+  pool.image = fresh_pool();
   for (int round = 0; round < (at_rest ? 2 : 1); ++round) {
-    auto attached = vfs::Pool::attach(path.c_str(), options, &failure);
-    if (!attached.ok()) give_up(failure.text);
-    Builder builder(*attached.value());
-    if (round == 0) fill(builder, *attached.value());
-    if (!at_rest && pread(fd, pool.image.data(), make.bytes, 0) != long(make.bytes)) give_up(path);
-    attached.value()->detach();
-    for (const auto& entry : std::filesystem::directory_iterator(scratch_dir()))
-      if (entry.path().filename().string().starts_with("pmemfile-")) std::filesystem::remove(entry.path());
+    start(pool.image);
+    vfs::Pool* attached = attach();
+    if (attached == nullptr) give_up(name + ": cannot be attached");
+    Builder builder(*attached);
+    if (round == 0) fill(builder, *attached);
+    if (!at_rest) kernel::read_pool(pool.image);
+    detach(attached);
+    if (at_rest) kernel::read_pool(pool.image);
   }
-  if (at_rest && pread(fd, pool.image.data(), make.bytes, 0) != long(make.bytes)) give_up(path);
-  ::close(fd);
-  std::filesystem::remove(path);
   std::memcpy(&pool.geometry, pool.image.data(), sizeof pool.geometry);
   classify(pool);
   return pool;
@@ -229,21 +227,6 @@ std::vector<StartingPool> build_all() {
 }
 
 } // namespace
-
-const std::string& scratch_dir() {
-  static const std::string dir = [] {
-    char name[] = "/dev/shm/pmemfile-fuzz-XXXXXX";
-    if (mkdtemp(name) == nullptr) give_up("no folder in /dev/shm");
-    static std::string made = name;
-    static pid_t owner = getpid();
-    std::atexit([] {
-      std::error_code ignored;
-      if (getpid() == owner) std::filesystem::remove_all(made, ignored);
-    });
-    return made;
-  }();
-  return dir;
-}
 
 const std::vector<StartingPool>& starting_pools() {
   static const std::vector<StartingPool> pools = build_all();

@@ -22,9 +22,6 @@ struct StartingPool {
   Catalog catalog;
 };
 
-// A folder of this process for pools and segments, removed at exit.
-const std::string& scratch_dir();
-
 // Made once, by the code under test.
 const std::vector<StartingPool>& starting_pools();
 

@@ -18,6 +18,11 @@ class HostileTest : public OpensTest {
     line.trailer = layout::make_trailer(line.words, layout::trailer_version(line.trailer));
     memcpy(base + start, &line, sizeof line);
   }
+  void put_into_wrong_orphan_list(Ino ino) {
+    u64 wrong_list = (pmemfile::raw(ino) + 1) % layout::kOrphanLists;
+    damage(layout::inode_offset(ino) + layout::kInodeModeWord, u64{0100644} | u64{layout::kFlagOrphan} << 16 | u64{1} << 32);
+    damage(PoolOff{pool_->store().geometry.orphan_block * layout::kBlockBytes + wrong_list * layout::kLineBytes}, pmemfile::raw(ino));
+  }
   Ino ino_of(std::string_view path) { return vfs::resolve(task_, at(path), vfs::Follow::kNo).value().ino; }
 };
 
@@ -35,12 +40,30 @@ TEST_F(HostileTest, AnEntryOfAFreeInodeIsDamageAndNoRace) {
 // It was taken off the list where it belongs, and so never off this one: for ever.
 TEST_F(HostileTest, AnOrphanListThatBeginsWithAnotherListsInodeIsDamage) {
   ASSERT_TRUE(vfs::mknod_at(task_, at("f"), S_IFREG | 0644, 0).ok());
-  Ino ino = ino_of("f");
-  u64 wrong_list = (pmemfile::raw(ino) + 1) % layout::kOrphanLists;
-  damage(layout::inode_offset(ino) + layout::kInodeModeWord, u64{0100644} | u64{layout::kFlagOrphan} << 16 | u64{1} << 32);
-  damage(PoolOff{pool_->store().geometry.orphan_block * layout::kBlockBytes + wrong_list * layout::kLineBytes}, pmemfile::raw(ino));
+  put_into_wrong_orphan_list(ino_of("f"));
   auto visit = [](void*, Ino) -> Result<bool> { return true; };
   EXPECT_EQ(inode::for_each_orphan(pool_->store(), visit, nullptr).error(), kErrnoCorrupt);
+}
+
+std::size_t open_descriptors() {
+  std::filesystem::directory_iterator all("/proc/self/fd");
+  return static_cast<std::size_t>(std::distance(begin(all), end(all)));
+}
+
+// It kept its token, and with it V's memory, for as long as the process lived.
+TEST_F(HostileTest, ARefusedAttachLeavesNoDescriptor) {
+  ASSERT_TRUE(vfs::mknod_at(task_, at("f"), S_IFREG | 0644, 0).ok());
+  put_into_wrong_orphan_list(ino_of("f"));
+  pool_->detach();
+  pool_ = nullptr;
+  for (const auto& entry : std::filesystem::directory_iterator(shm_dir_of(path_))) std::filesystem::remove(entry);
+  std::size_t before = open_descriptors();
+  vfs::AttachFailure failure{};
+  vfs::AttachOptions options;
+  std::string shm_dir = shm_dir_of(path_);
+  options.shm_dir = shm_dir.c_str();
+  EXPECT_EQ(vfs::Pool::attach(path_.c_str(), options, &failure).error(), kErrnoCorrupt) << failure.text;
+  EXPECT_EQ(open_descriptors(), before);
 }
 
 } // namespace
