@@ -15,7 +15,9 @@ class Editor {
   Editor(std::span<std::byte> image, Repair& result) : image_(image), result_(result) {}
 
   std::span<const std::byte> image() const { return image_; }
+  u64 writes() const { return writes_; }
   void write(u64 offset, const void* bytes, u64 size) {
+    ++writes_;
     for (u64 piece = align_down(offset, kPieceBytes); piece < offset + size; piece += kPieceBytes) {
       Piece old;
       std::memcpy(old.data(), image_.data() + piece, kPieceBytes);
@@ -59,6 +61,7 @@ class Editor {
  private:
   std::span<std::byte> image_;
   Repair& result_;
+  u64 writes_ = 0;
 };
 
 // mend.cc: when a finding's turn comes. What is mended first makes later findings go away or show; the counts come last.

@@ -85,7 +85,7 @@ void finish(Editor& editor, Context& context, Repair& result, bool only_add) {
   mend_bitmap(editor, context, only_add);
 }
 
-// One walk, and what it found of the earliest stage mended. True: there is nothing left for another walk.
+// One walk, and what it found of the earliest stage mended. True: nothing was changed, so there is nothing left for another walk.
 bool walk_and_mend(Editor& editor, Repair& result, Report& report, const Options& options, std::unordered_map<u64, u64>& hunted,
                    bool last) {
   Context context(editor.image(), options);
@@ -104,9 +104,12 @@ bool walk_and_mend(Editor& editor, Repair& result, Report& report, const Options
   std::erase_if(hunted, [](const auto& one) { return one.second != 0; });
   if (mended != 0) return false;
   result.structure_damaged = !structure_sound;
+  result.lost.clear();
+  u64 before = editor.writes();
   finish(editor, context, result, !structure_sound);
   report = std::move(context.report);
-  return true;
+  // By its new marks a block may show to hold inodes.
+  return editor.writes() == before;
 }
 
 } // namespace
@@ -119,7 +122,7 @@ Repair repair(std::span<std::byte> image, Report& report, const Options& options
   exact.replay = false;
   exact.max_findings = 1'000'000;
   std::unordered_map<u64, u64> hunted;
-  for (unsigned walk = 1; !walk_and_mend(editor, result, report, exact, hunted, walk == kMaxWalks);) ++walk;
+  for (unsigned walk = 1; !walk_and_mend(editor, result, report, exact, hunted, walk >= kMaxWalks) && walk < 2 * kMaxWalks;) ++walk;
   return result;
 }
 

@@ -505,6 +505,20 @@ TEST_F(FsckTest, LostInodesAreReported) {
   EXPECT_EQ(repair.lost.size(), 3u); // the directory and both symlinks; the file has names in the directory
 }
 
+// A block of somebody who is lost himself looks like a block of inodes: only as long as it was not marked in use it was not taken for one.
+TEST_F(FsckTest, WhatTheNewMarksBringToLightIsRepairedToo) {
+  Image image = *good_;
+  layout::Geometry g = geometry();
+  set_word(image, inode_at(Ino{g.root_ino[0]}, layout::inode_map_word(0)), 0);
+  u64 xattr = word(image, inode_at(file_, layout::kInodeXattrBlock)), inodes = pmemfile::raw(file_) / layout::kInodesPerBlock;
+  memcpy(image.data() + xattr * 4096, image.data() + inodes * 4096, 4096);
+  for (unsigned plane : {layout::kPlaneUsed, layout::kPlaneMeta, layout::kPlaneInodesFree}) {
+    u64 at = g.bitmap_start_block * 4096 + xattr / 128 * 64 + (plane + xattr % 128 / 64) * 8;
+    set_word(image, at, word(image, at) & ~(u64{1} << xattr % 64));
+  }
+  expect_repaired(image, "a copy of the inodes");
+}
+
 // Random damage with right checksums: whatever it finds, it ends and stays within the image (run it under ASan).
 TEST_F(FsckTest, RandomDamageNeverHurtsTheChecker) {
   u64 seed = std::random_device{}();
