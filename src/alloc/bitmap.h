@@ -59,13 +59,23 @@ inline void store_plane(journal::Tx& tx, u64 line, unsigned plane, Bits bits) {
 }
 inline shm::LockKey line_key(const Store& store, u64 line) { return shm::bitmap_key(store.segment, line); }
 
+// The blocks of a line that are there to be taken: not those of the fixed regions, nor those beyond the end, whatever a damaged
+// bitmap says of them.
+inline Bits allocatable(const Store& store, u64 line) {
+  u64 start = line * layout::kBlocksPerBitmapLine;
+  auto clip = [&](u64 block) { return static_cast<u32>(block <= start ? 0 : min_of<u64>(block - start, layout::kBlocksPerBitmapLine)); };
+  u32 first = clip(store.geometry.data_start_block), end = clip(store.geometry.block_count);
+  return Bits::range(first, end - first);
+}
+
 struct LineState {
-  Bits used, meta;
-  Bits free() const { return ~(used | meta); }
-  Bits formatted() const { return ~used & meta; }
+  Bits used, meta, allocatable;
+  Bits unused() const { return ~used & allocatable; }
+  Bits free() const { return unused() & ~meta; }
+  Bits formatted() const { return unused() & meta; }
 };
 inline LineState load_state(const View& view, u64 line) {
-  return {load_plane(view, line, layout::kPlaneUsed), load_plane(view, line, layout::kPlaneMeta)};
+  return {load_plane(view, line, layout::kPlaneUsed), load_plane(view, line, layout::kPlaneMeta), allocatable(view.store(), line)};
 }
 
 // Goes through all lines once, starting at `start` and skipping groups whose hint carries one of `skip_facts` (or, if

@@ -202,7 +202,7 @@ SpaceCount count_space(const Store& store) {
   count.total_blocks = store.geometry.block_count;
   for (u64 line = 0; line < line_count(store); ++line) {
     LineState state = load_state(view, line);
-    count.free_blocks += (~state.used).count();
+    count.free_blocks += state.unused().count();
   }
   return count;
 }
@@ -222,7 +222,7 @@ u64 free_blocks(const Store& store) {
     u64 end = min_of((group + 1) * layout::kLinesPerBlock, line_count(store));
     for (u64 line = group * layout::kLinesPerBlock; line < end; ++line) {
       LineState state = load_state(view, line);
-      in_group += (~state.used).count();
+      in_group += state.unused().count();
       free_data += state.free().count();
     }
     // The count serves searches for free data blocks, too, so it is kept only where both mean the same.

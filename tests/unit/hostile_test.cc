@@ -8,6 +8,8 @@ namespace {
 
 class HostileTest : public OpensTest {
  protected:
+  // Its last bitmap line speaks of blocks beyond the end, too.
+  HostileTest() : OpensTest((8 << 20) + 64 * layout::kBlockBytes) {}
   // Stores a word of a metadata line past everything, with the line's checksum right.
   void damage(PoolOff at, u64 value) {
     u8* base = pool_->store().medium.base;
@@ -43,6 +45,33 @@ TEST_F(HostileTest, AnOrphanListThatBeginsWithAnotherListsInodeIsDamage) {
   put_into_wrong_orphan_list(ino_of("f"));
   auto visit = [](void*, Ino) -> Result<bool> { return true; };
   EXPECT_EQ(inode::for_each_orphan(pool_->store(), visit, nullptr).error(), kErrnoCorrupt);
+}
+
+// They were taken: what was stored there went over the superblock, or behind the end of the mapping.
+TEST_F(HostileTest, BlocksOfFixedRegionsAndBeyondTheEndAreNeverTaken) {
+  ASSERT_TRUE(vfs::mknod_at(task_, at("f"), S_IFREG | 0644, 0).ok());
+  const layout::Geometry& g = pool_->store().geometry;
+  u64 last_line = (g.block_count - 1) / layout::kBlocksPerBitmapLine;
+  u64 free_before = free_blocks();
+  for (unsigned plane : {layout::kPlaneUsed, layout::kPlaneMeta})
+    for (u64 line : {u64{0}, last_line})
+      for (unsigned half : {0u, 1u}) {
+        u64 keep = line == 0 && half == 0 ? ~u64{0} << g.data_start_block : ~u64{0}; // of the fixed regions
+        if (line == last_line && half == 1) keep = 0;
+        PoolOff at{g.bitmap_start_block * layout::kBlockBytes + line * layout::kLineBytes + (plane + half) * 8};
+        damage(at, pool_->store().medium.word(at) & keep);
+      }
+  EXPECT_EQ(free_blocks(), free_before);
+  std::vector<u8> fixed(pool_->store().medium.base, pool_->store().medium.base + 2 * layout::kBlockBytes);
+  vfs::Description file = open("f", O_RDWR, 0);
+  u64 written = 0;
+  std::string block(layout::kBlockBytes, 'x');
+  for (;; written += block.size()) {
+    data::IoVec vector{block.data(), block.size()};
+    if (!vfs::write_file(task_, file, static_cast<i64>(written), &vector, 1).ok()) break;
+  }
+  EXPECT_LE(written, free_before * layout::kBlockBytes);
+  EXPECT_EQ(memcmp(fixed.data(), pool_->store().medium.base, fixed.size()), 0);
 }
 
 std::size_t open_descriptors() {
