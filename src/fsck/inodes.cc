@@ -10,6 +10,9 @@ using layout::kInodesPerBlock;
 constexpr u16 kKnownFlags = layout::kFlagOrphan | layout::kFlagTruncating | layout::kFlagBeyondEof | layout::kFlagDead |
                             layout::kFlagUnnamed | layout::kFlagFreeing;
 
+// What has no size to be cut to cannot be brought to its end, and its pool not be attached.
+u16 possible_flags(u32 type) { return type == kTypeFile ? kKnownFlags : kKnownFlags & ~layout::kFlagTruncating; }
+
 bool known_type(u32 type) {
   switch (type) {
     case kTypeFifo: case kTypeChar: case kTypeDir: case kTypeBlock: case kTypeFile: case kTypeLink: case kTypeSocket:
@@ -59,8 +62,8 @@ void visit_inode(Context& context, u64 ino) {
   if ((inode.identity() & 0xffff) != layout::kInodeMagic)
     context.find(Code::F0401, inode.offset() + layout::kInodeIdentity, ino, inode.identity() & 0xffff,
                  layout::kInodeMagic);
-  if ((inode.flags() & ~kKnownFlags) != 0)
-    context.find(Code::F0407, inode.offset(), ino, inode.flags(), inode.flags() & kKnownFlags);
+  if (u16 possible = possible_flags(inode.type()); (inode.flags() & ~possible) != 0)
+    context.find(Code::F0407, inode.offset(), ino, inode.flags(), inode.flags() & possible);
   if (!known_type(inode.type())) {
     context.find(Code::F0402, inode.offset(), ino, inode.mode(), 0);
     context.walk_complete = false;

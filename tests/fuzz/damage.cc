@@ -29,6 +29,7 @@ class Damage {
         case kState: change_state(record); break;
         case kCut: cut_ = record.value; break;
         case kRawByte: put_byte(record); break;
+        case kEnlist: enlist(record); break;
       }
     }
     if (cut_ != 0) image_.resize(cut_ % (image_.size() + 1));
@@ -106,11 +107,24 @@ class Damage {
     changed.trailer = layout::make_trailer(changed.words, version & layout::kMaxLineVersion);
     put(start, &changed, sizeof changed);
   }
-  void set_word(const Record& r, bool right_checksum) {
-    u64 at = place(r.group, r.index, r.word);
-    u64 start = align_down(at, kLineBytes), value = value_of(r, load(at));
+  void put_word(u64 at, u64 value) {
+    u64 start = align_down(at, kLineBytes);
     put(at, &value, 8);
-    if (right_checksum) finish(start, line(start), layout::trailer_version(line(start).trailer));
+    finish(start, line(start), layout::trailer_version(line(start).trailer));
+  }
+  void set_word(const Record& r, bool right_checksum) {
+    u64 at = place(r.group, r.index, r.word), value = value_of(r, load(at));
+    if (right_checksum) put_word(at, value);
+    else put(at, &value, 8);
+  }
+  void enlist(const Record& r) {
+    u64 ino = ino_of(r.index), inode = ino * layout::kInodeBytes % image_.size();
+    u64 head = g_.orphan_block * kBlockBytes + (ino + (r.form == 0 ? r.extra : 0)) % layout::kOrphanLists * kLineBytes;
+    put_word(inode + layout::kInodeNextOrphan, load(head));
+    put_word(head, ino);
+    u64 mode = load(inode + layout::kInodeModeWord) | u64{r.word % 64u | layout::kFlagOrphan} << 16;
+    put_word(inode + layout::kInodeModeWord, r.group % 2 != 0 ? mode & 0xffffffff : mode); // without links
+    if (r.group % 4 >= 2) put_word(inode + layout::kInodeSize, r.value % (64 * kBlockBytes));
   }
   void copy_line(const Record& r) {
     u64 from = align_down(place(u8(r.value), u8(r.value >> 8), u16(r.value >> 16)), kLineBytes);

@@ -1,4 +1,4 @@
-// Attaching to a damaged pool, with recovery, and leaving it: for writing, then as one who may only read.
+// Attaching to a damaged pool, with recovery, and leaving it; then once more, with V found, for writing or as one who may only read.
 #include "fuzz/damage.h"
 #include "fuzz/world.h"
 
@@ -6,12 +6,14 @@ using namespace pmemfile;
 
 extern "C" int LLVMFuzzerTestOneInput(const u8* data, std::size_t size) {
   static fuzz::Image image; // kept: fresh memory costs more than the execution
-  fuzz::damaged_pool(fuzz::parse(data, size), image);
+  std::vector<fuzz::Record> records = fuzz::parse(data, size);
+  fuzz::damaged_pool(records, image);
   fuzz::start(image);
   vfs::Pool* pool = fuzz::attach();
   fuzz::count_execution("fuzz_attach", pool != nullptr);
   if (pool == nullptr) return 0;
   fuzz::detach(pool);
-  if (vfs::Pool* reader = fuzz::attach(true)) fuzz::detach(reader);
+  bool read_only = records.empty() || records[0].index % 2 == 0;
+  if (vfs::Pool* again = fuzz::attach(read_only)) fuzz::detach(again);
   return 0;
 }

@@ -1,14 +1,13 @@
 // Mutations of inputs, record by record.
 
-#include <random>
-
+#include "fuzz/random.h"
 #include "fuzz/record.h"
 
 namespace pmemfile::fuzz {
 namespace {
 
 // Words at which bounds are decided: the ends of fields, and one beside.
-u64 interesting(std::mt19937& random) {
+u64 interesting(Random& random) {
   u64 bit = u64{1} << random() % 64;
   switch (random() % 6) {
     case 0: return bit;
@@ -16,11 +15,11 @@ u64 interesting(std::mt19937& random) {
     case 2: return ~bit;
     case 3: return random() % 64;
     case 4: return u64{0} - random() % 64;
-    default: return u64{random()} << 32 | random();
+    default: return random();
   }
 }
 
-Record fresh(std::mt19937& random) {
+Record fresh(Random& random) {
   Record record;
   bool operation = random() % 3 == 0;
   record.kind = operation ? u8(kOperationBit | random() % 64) : u8(random() % kDamageKinds);
@@ -35,7 +34,7 @@ Record fresh(std::mt19937& random) {
   return record;
 }
 
-void change(Record& record, std::mt19937& random) {
+void change(Record& record, Random& random) {
   switch (random() % 8) {
     case 0: record.kind = fresh(random).kind; break;
     case 1: record.group = u8(random() % 16); break;
@@ -51,10 +50,11 @@ void change(Record& record, std::mt19937& random) {
 } // namespace
 
 std::size_t mutate(u8* data, std::size_t size, std::size_t most, u32 seed) {
-  std::mt19937 random(seed);
+  Random random(seed);
   std::vector<Record> records = parse(data, size);
   std::size_t room = most / sizeof(Record) < kMostRecords ? most / sizeof(Record) : kMostRecords;
-  if (room == 0) return size;
+  if (room == 0) return 0;
+  if (records.size() > room) records.resize(room);
   for (unsigned steps = 1 + random() % 3; steps != 0; --steps) {
     std::size_t at = records.empty() ? 0 : random() % records.size();
     unsigned what = records.empty() ? 0 : random() % 8;
@@ -66,6 +66,20 @@ std::size_t mutate(u8* data, std::size_t size, std::size_t most, u32 seed) {
   }
   std::memcpy(data, records.data(), records.size() * sizeof(Record));
   return records.size() * sizeof(Record);
+}
+
+std::size_t cross_over(const u8* first, std::size_t first_size, const u8* second, std::size_t second_size, u8* to, std::size_t most,
+                       u32 seed) {
+  Random random(seed);
+  std::vector<Record> a = parse(first, first_size), b = parse(second, second_size);
+  std::size_t room = most / sizeof(Record) < kMostRecords ? most / sizeof(Record) : kMostRecords;
+  // The start of one with its pool, and what the other does from some place on.
+  if (!a.empty()) a.resize(1 + random() % a.size());
+  std::size_t from = b.empty() ? 0 : 1 + random() % b.size();
+  for (std::size_t i = from; i < b.size(); ++i) a.push_back(b[i]);
+  if (a.size() > room) a.resize(room);
+  if (!a.empty()) std::memcpy(to, a.data(), a.size() * sizeof(Record));
+  return a.size() * sizeof(Record);
 }
 
 } // namespace pmemfile::fuzz

@@ -52,6 +52,8 @@ class Operator {
   void attributes(unsigned verb, const Record& r);
   void files(unsigned verb, const Record& r);
   void open(const Record& r);
+  void empty(const Record& r);
+  void fill(const Record& r);
 
   vfs::Pool& pool_;
   vfs::Credentials credentials_;
@@ -173,13 +175,31 @@ void Operator::files(unsigned verb, const Record& r) {
   }
 }
 
+// All names of the large directory go, so that its trie shrinks.
+void Operator::empty(const Record& r) {
+  for (int i = 0; i < kManyNames; ++i) (void)vfs::unlink_at(task_, {task_.root, "/d/" + long_name(i)});
+  if (r.word % 2 != 0) return;
+  for (int i = 0; i < kManyNames; ++i) (void)vfs::link_at(task_, first(r), {task_.root, "/d/" + long_name(i)}, Follow::kNo, false);
+}
+
+// Until there is no room: in turn a block and, at times, a hole behind it.
+void Operator::fill(const Record& r) {
+  u32 handle = r.form % kHandles;
+  if (!open_[handle]) return;
+  data::IoVec vector{buffer_, 1};
+  for (u64 block = 0, at = offset_of(r); block < 64; ++block, at += (1 + (r.word >> block % 16 & 1)) * 4096)
+    if (!vfs::write_file(task_, descriptions_[handle], static_cast<i64>(at), &vector, 1).ok()) return;
+}
+
 void Operator::run(const Record& r) {
   unsigned verb = r.kind & 0x3f;
   pool_.set_atomic_data((r.word & 0x8000) != 0);
   if (verb < 11) names(verb, r);
   else if (verb < 23) attributes(verb - 11, r);
   else if (verb < 55) files((verb - 23) % 16, r);
-  else open(r);
+  else if (verb < 62) open(r);
+  else if (verb == 62) empty(r);
+  else fill(r);
 }
 
 // Depth first with a list of its own; a directory is entered once.

@@ -44,6 +44,13 @@ class Builder {
     data::IoVec vector{contents.data(), contents.size()};
     must(path, data::write(pool_.store(), ino(path), offset, &vector, 1, {}));
   }
+  // Until there is no room, or none but in blocks that were metadata once.
+  void fill(const std::string& path, bool keep_formatted) {
+    char byte = 'x';
+    data::IoVec vector{&byte, 1};
+    for (u64 at = 0; !(keep_formatted && only_formatted_left()); at += layout::kBlockBytes)
+      if (!data::write(pool_.store(), ino(path), at, &vector, 1, {}).ok()) return;
+  }
   void open(const std::string& path, int flags, u32 handle) { must(path, vfs::open_at(task_, at(path), flags, 0644, handle)); }
   void allocate(const std::string& path, u64 offset, u64 bytes) {
     open(path, O_RDWR, 100);
@@ -61,6 +68,13 @@ class Builder {
     must(path, found);
     return found.value().ino;
   }
+  // The smallest pool has one bitmap line that says something.
+  bool only_formatted_left() {
+    auto plane = [&](unsigned first) {
+      return pool_.store().medium.word(PoolOff{pool_.store().geometry.bitmap_start_block * layout::kBlockBytes + 8 * first});
+    };
+    return (plane(layout::kPlaneUsed) | plane(layout::kPlaneMeta)) == ~u64{0};
+  }
   template <class T>
   void must(const std::string& path, const Result<T>& result) {
     if (!result.ok()) give_up(path + ": errno " + std::to_string(result.error()));
@@ -70,8 +84,6 @@ class Builder {
   vfs::Credentials credentials_;
   vfs::Task task_;
 };
-
-std::string long_name(int i) { return std::to_string(i) + std::string(200, 'n'); }
 
 void something_of_everything(Builder& b) {
   b.directory("/d");
@@ -95,7 +107,7 @@ void large_directory(Builder& b) {
   b.directory("/d");
   b.directory("/d/e");
   b.file("/f");
-  for (int i = 0; i < 60; ++i) b.link("/f", "/d/" + long_name(i));
+  for (int i = 0; i < kManyNames; ++i) b.link("/f", "/d/" + long_name(i));
   for (int i = 0; i < 20; ++i) b.link("/f", "/d/e/" + std::to_string(i));
 }
 
@@ -111,24 +123,26 @@ void deep_files(Builder& b) {
   for (u64 i = 9; i < 25; i += 2) b.write("/sparse", i * 4096, 4096);
 }
 
-void full(Builder& b, vfs::Pool& pool) {
+void full(Builder& b) {
   something_of_everything(b);
   b.file("/fill");
-  for (u64 at = 0; at < 64; ++at) {
-    char byte = 'x';
-    data::IoVec vector{&byte, 1};
-    vfs::Credentials credentials{.capabilities = ~u64{0}};
-    vfs::Task task;
-    task.pool = &pool;
-    task.credentials = &credentials;
-    task.root = Ino{pool.store().geometry.root_ino[0]};
-    auto found = vfs::resolve(task, {task.root, "/fill"}, vfs::Follow::kNo);
-    if (!found.ok() || !data::write(pool.store(), found.value().ino, at * 4096, &vector, 1, {}).ok()) break;
-  }
+  b.fill("/fill", false);
+}
+
+// No block is free but those that were metadata once.
+void formatted(Builder& b) {
+  large_directory(b);
+  for (int i = 0; i < kManyNames; ++i) b.unlink("/d/" + long_name(i));
+  b.file("/fill");
+  b.fill("/fill", true);
 }
 
 void orphans(Builder& b) {
   something_of_everything(b);
+  b.file("/o9");
+  b.write("/o9", u64{300000} * 4096, 10);
+  b.open("/o9", O_RDWR, 9);
+  b.unlink("/o9");
   for (u32 i = 0; i < 4; ++i) {
     std::string name = "/o" + std::to_string(i);
     b.file(name);
@@ -219,10 +233,11 @@ std::vector<StartingPool> build_all() {
   pools.push_back(build("everything", plain(something_of_everything), true));
   pools.push_back(build("directory", plain(large_directory), true));
   pools.push_back(build("deep", plain(deep_files), true));
-  pools.push_back(build("full", full, true));
+  pools.push_back(build("full", plain(full), true));
   pools.push_back(build("orphans", plain(orphans), false));
   pools.push_back(build("empty", [](Builder&, vfs::Pool&) {}, true));
   pools.push_back(build("records", plain(large_directory), false));
+  pools.push_back(build("formatted", plain(formatted), true));
   return pools;
 }
 
@@ -232,6 +247,8 @@ const std::vector<StartingPool>& starting_pools() {
   static const std::vector<StartingPool> pools = build_all();
   return pools;
 }
+
+std::string long_name(int i) { return std::to_string(i) + std::string(200, 'n'); }
 
 const std::string& path_of(u8 choice) {
   static const std::vector<std::string> paths = {

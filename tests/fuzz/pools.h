@@ -25,6 +25,10 @@ struct StartingPool {
 // Made once, by the code under test.
 const std::vector<StartingPool>& starting_pools();
 
+// The long names that are in the large directory.
+inline constexpr int kManyNames = 60;
+std::string long_name(int i);
+
 // Names that are in some starting pool, and some that are not.
 const std::string& path_of(u8 choice);
 

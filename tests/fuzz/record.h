@@ -35,6 +35,7 @@ enum Kind : u8 {
   kState,
   kCut,         // the file ends earlier
   kRawByte,
+  kEnlist,      // an inode becomes the first of its orphan list, with flags
   kDamageKinds,
 };
 constexpr u8 kOperationBit = 0x80; // the rest is the verb
@@ -49,5 +50,8 @@ inline std::vector<Record> parse(const u8* data, std::size_t size) {
 
 // mutate.cc: changes an input in place and returns its new size; needs no more than `most` bytes.
 std::size_t mutate(u8* data, std::size_t size, std::size_t most, u32 seed);
+// The beginning of one and the end of another; returns the size of what it made.
+std::size_t cross_over(const u8* first, std::size_t first_size, const u8* second, std::size_t second_size, u8* to, std::size_t most,
+                       u32 seed);
 
 } // namespace pmemfile::fuzz

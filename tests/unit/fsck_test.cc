@@ -298,6 +298,18 @@ TEST_F(FsckTest, OrphanListsAreFollowed) {
   expect(image, Code::F0905);
 }
 
+// Recovery brings such a truncation to its end, or refuses the pool.
+TEST_F(FsckTest, ADirectoryThatIsBeingTruncatedIsDamage) {
+  Image image = *good_;
+  set_word(image, geometry().orphan_block * 4096 + pmemfile::raw(directory_) % layout::kOrphanLists * 64, pmemfile::raw(directory_));
+  u64 mode = inode_at(directory_, layout::kInodeModeWord);
+  set_word(image, mode, word(image, mode) | u64{layout::kFlagOrphan | layout::kFlagTruncating} << 16);
+  expect(image, Code::F0407);
+  fsck::Report report;
+  (void)fsck::repair(image, report);
+  EXPECT_TRUE(fsck::check(image).clean());
+}
+
 // Damage, repair, and a second check that finds nothing; the pieces put back give the damage again.
 void expect_mended(Image image) {
   Image damaged = image;
