@@ -154,10 +154,10 @@ void check_links(Context& context) {
     bool lost = !root && !listed && references == 0; // F0408 says it
     if (inode.links() != expected && !lost)
       context.find(Code::F0405, inode.offset(), ino, inode.links(), expected);
-    // Flags of what is in a list, and those of an inode without a name.
+    // Flags of what is in a list, and those of an inode without a name: a root is reached without one.
     constexpr u16 kNameless = layout::kFlagDead | layout::kFlagFreeing;
     bool stale = !listed && (inode.flags() & (layout::kFlagOrphan | layout::kFlagTruncating | kNameless)) != 0;
-    if (stale || (references != 0 && (inode.flags() & kNameless) != 0))
+    if (stale || ((root || references != 0) && (inode.flags() & kNameless) != 0))
       context.find(Code::F0410, inode.offset(), ino, inode.flags(), 0);
   });
   // A root must be in use at all.

@@ -310,6 +310,19 @@ TEST_F(FsckTest, ADirectoryThatIsBeingTruncatedIsDamage) {
   EXPECT_TRUE(fsck::check(image).clean());
 }
 
+// Nobody could open it.
+TEST_F(FsckTest, ARootThatIsBeingFreedIsDamage) {
+  Image image = *good_;
+  Ino root{geometry().root_ino[0]};
+  set_word(image, geometry().orphan_block * 4096 + pmemfile::raw(root) % layout::kOrphanLists * 64, pmemfile::raw(root));
+  u64 mode = inode_at(root, layout::kInodeModeWord);
+  set_word(image, mode, word(image, mode) | u64{layout::kFlagOrphan | layout::kFlagFreeing} << 16);
+  expect(image, Code::F0410);
+  fsck::Report report;
+  (void)fsck::repair(image, report);
+  EXPECT_TRUE(fsck::check(image).clean());
+}
+
 // Damage, repair, and a second check that finds nothing; the pieces put back give the damage again.
 void expect_mended(Image image) {
   Image damaged = image;
