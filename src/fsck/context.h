@@ -47,7 +47,7 @@ class Owners {
 // What the walk knows about the 16 inodes of a block.
 struct InodeBlock {
   u64 block = 0;
-  u16 in_use = 0, visited = 0, directories = 0, orphans = 0, roots = 0, anchored = 0;
+  u16 in_use = 0, visited = 0, directories = 0, orphans = 0, roots = 0, anchored = 0, with_entries = 0;
   u32 references[layout::kInodesPerBlock] = {};
   u32 subdirectories[layout::kInodesPerBlock] = {};
 };

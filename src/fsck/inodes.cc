@@ -148,6 +148,7 @@ void visit_pending(Context& context) {
 }
 
 void note_entry(Context& context, u64 dir, u64 place, u64 key, u64 ino, unsigned type) {
+  context.inode_block(dir / kInodesPerBlock).with_entries |= u16(1u << (dir % kInodesPerBlock));
   if (!reach_inode(context, ino, place, dir, Cut::kDropEntry)) return;
   if (auto hunted = context.hunted.find(ino); hunted != context.hunted.end()) hunted->second = place;
   unsigned index = ino % kInodesPerBlock;

@@ -124,6 +124,18 @@ void set_flags(Editor& editor, u64 ino, u16 clear, u16 set) {
   editor.set_word(offset, (editor.word(offset) & ~(u64{clear} << 16)) | u64{set} << 16);
 }
 
+// Its list goes on with its successor.
+void take_off_list(Editor& editor, const Context& context, u64 ino) {
+  u64 place = context.geometry().orphan_block * kBlockBytes + ino % layout::kOrphanLists * kLineBytes;
+  for (u64 steps = context.geometry().block_count * layout::kInodesPerBlock; steps != 0; --steps) {
+    u64 next = editor.word(place);
+    if (next == 0 || !context.inode_in_range(next)) return;
+    u64 after = next * layout::kInodeBytes + layout::kInodeNextOrphan;
+    if (next == ino) return editor.set_word(place, editor.word(after));
+    place = after;
+  }
+}
+
 void zero_inode_map(Editor& editor, u64 ino) {
   for (unsigned i = 0; i < layout::kMapWords; ++i) editor.set_word(ino * layout::kInodeBytes + layout::inode_map_word(i), 0);
 }
@@ -147,6 +159,7 @@ bool mend_inode(Editor& editor, Context& context, const Finding& finding) {
     case Code::F0503: editor.set_word(inode + layout::kInodeSize, (finding.found + 1) * kBlockBytes); return true;
     case Code::F0904: set_flags(editor, finding.ino, 0, layout::kFlagOrphan); return true;
     case Code::F0905: set_flags(editor, finding.ino, layout::kFlagDead, 0); return true;
+    case Code::F0906: take_off_list(editor, context, finding.ino); return true;
     default: return false;
   }
 }

@@ -154,6 +154,9 @@ void check_links(Context& context) {
     bool lost = !root && !listed && references == 0; // F0408 says it
     if (inode.links() != expected && !lost)
       context.find(Code::F0405, inode.offset(), ino, inode.links(), expected);
+    // Recovery frees what has no links, and refuses a pool where a directory would take its entries along.
+    if (listed && inode.links() == 0 && (block.with_entries & bit) != 0)
+      context.find(Code::F0906, inode.offset(), ino, inode.links(), 0);
     // Flags of what is in a list, and those of an inode without a name: a root is reached without one.
     constexpr u16 kNameless = layout::kFlagDead | layout::kFlagFreeing;
     bool stale = !listed && (inode.flags() & (layout::kFlagOrphan | layout::kFlagTruncating | kNameless)) != 0;

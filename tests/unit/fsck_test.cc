@@ -530,6 +530,17 @@ TEST_F(FsckTest, LostInodesAreReported) {
   EXPECT_EQ(repair.lost.size(), 3u); // the directory and both symlinks; the file has names in the directory
 }
 
+// It was kept in its list, to be freed by recovery, which refuses the pool instead; it keeps what is in it.
+TEST_F(FsckTest, AnOrphanedDirectoryWithEntriesLeavesItsList) {
+  Image image = *good_;
+  set_word(image, inode_at(Ino{geometry().root_ino[0]}, layout::inode_map_word(0)), 0);
+  set_word(image, geometry().orphan_block * 4096 + pmemfile::raw(directory_) % layout::kOrphanLists * 64, pmemfile::raw(directory_));
+  set_word(image, inode_at(directory_, layout::kInodeModeWord), u64{0040755} | u64{layout::kFlagOrphan} << 16);
+  expect(image, Code::F0906);
+  fsck::Repair repair = expect_repaired(image, "a directory in a list");
+  EXPECT_EQ(std::count(repair.lost.begin(), repair.lost.end(), pmemfile::raw(directory_)), 1);
+}
+
 // A block of somebody who is lost himself looks like a block of inodes: only as long as it was not marked in use it was not taken for one.
 TEST_F(FsckTest, WhatTheNewMarksBringToLightIsRepairedToo) {
   Image image = *good_;
