@@ -22,7 +22,7 @@ Result<void> give_name(journal::Store& store, Ino found, Ino lost, const std::st
     TRY(dir::lock_entry(tx, found, name, slot));
     if (slot.found) return Error(EEXIST);
     u64 key = TRY(dir::insert(tx, slot, name, lost, static_cast<u8>(attr.mode >> 12)));
-    attr.flags = 0;
+    attr.flags &= layout::kFlagBeyondEof; // its contents stay what they are
     if (S_ISDIR(attr.mode)) {
       inode::store_parent(tx, lost, found, key);
       ++parent.nlink;

@@ -10,6 +10,7 @@
 #include <random>
 #include <set>
 
+#include "tools/lost_found.h"
 #include "vfs/pool.h"
 
 namespace pmemfile {
@@ -539,6 +540,32 @@ TEST_F(FsckTest, AnOrphanedDirectoryWithEntriesLeavesItsList) {
   expect(image, Code::F0906);
   fsck::Repair repair = expect_repaired(image, "a directory in a list");
   EXPECT_EQ(std::count(repair.lost.begin(), repair.lost.end(), pmemfile::raw(directory_)), 1);
+}
+
+// Blocks may stand beyond the end of a file that was mapped, if its flag says so: who gave it a name took the flag away.
+TEST_F(FsckTest, ALostFileKeepsItsBlocksBeyondTheEnd) {
+  Image image = *good_;
+  for (Ino dir : {Ino{geometry().root_ino[0]}, directory_}) set_word(image, inode_at(dir, layout::inode_map_word(0)), 0);
+  set_word(image, inode_at(file_, layout::kInodeModeWord), u64{0100644} | u64{layout::kFlagBeyondEof} << 16 | u64{1} << 32);
+  set_word(image, inode_at(file_, layout::kInodeSize), 5);
+  fsck::Repair repair = expect_repaired(image, "a mapped file");
+  char dir[] = "/dev/shm/pmemfile-fsck-XXXXXX";
+  ASSERT_NE(mkdtemp(dir), nullptr);
+  std::string path = std::string(dir) + "/pool";
+  int fd = open(path.c_str(), O_RDWR | O_CREAT, 0600);
+  ASSERT_EQ(write(fd, image.data(), image.size()), static_cast<ssize_t>(image.size()));
+  vfs::AttachOptions options;
+  options.shm_dir = dir;
+  vfs::AttachFailure failure{};
+  auto pool = vfs::Pool::attach(path.c_str(), options, &failure);
+  ASSERT_TRUE(pool.ok()) << failure.text;
+  EXPECT_EQ(tools::name_lost_inodes(*pool.value(), repair.lost), repair.lost.size());
+  pool.value()->detach();
+  ASSERT_EQ(pread(fd, image.data(), image.size(), 0), static_cast<ssize_t>(image.size()));
+  close(fd);
+  (void)system((std::string("rm -rf ") + dir).c_str());
+  for (const fsck::Finding& finding : fsck::check(image).findings)
+    if (fsck::code_info(finding.code).severity != fsck::Severity::kNote) ADD_FAILURE() << fsck::to_text(finding);
 }
 
 // A block of somebody who is lost himself looks like a block of inodes: only as long as it was not marked in use it was not taken for one.
