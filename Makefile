@@ -29,9 +29,10 @@ asan ubsan tsan:
 	cmake --build build/$@
 	$(CTEST) --test-dir build/$@ -L unit
 
-fuzz: ## libFuzzer's targets, with clang (docs/fuzzing.md)
+fuzz: ## hostile pools: libFuzzer, ASan, UBSan, with clang, RUNS=1000000 each (docs/fuzzing.md)
 	cmake --preset fuzz
 	cmake --build build/fuzz --target fuzzers
+	tests/fuzz/campaign.sh build/fuzz $(or $(RUNS),1000000)
 
 asan: ## unit tests under AddressSanitizer
 ubsan: ## unit tests under UndefinedBehaviorSanitizer

@@ -2,7 +2,7 @@
 //
 //   fuzz_attach [--runs N] [--seed S] [FOLDER or FILE...]
 //
-// The same inputs for the same seed. An input that crashes or takes longer than ten seconds is in
+// The same inputs for the same seed; "random" is one that nobody has had yet. An input that crashes or takes longer than ten seconds is in
 // crash-<target> in the working directory; libFuzzer's builds take it, too.
 
 #include <fcntl.h>
@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <random>
 #include <string>
 
 #include "fuzz/random.h"
@@ -64,6 +65,10 @@ void run_path(const std::filesystem::path& path) {
   for (const auto& file : files) run_file(file);
 }
 
+unsigned long seed_of(const std::string& text) {
+  return text == "random" ? std::random_device{}() : std::strtoul(text.c_str(), nullptr, 0);
+}
+
 } // namespace
 
 int main(int argc, char** argv) {
@@ -73,10 +78,11 @@ int main(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     std::string argument = argv[i];
     if (argument == "--runs" && i + 1 < argc) runs = std::strtoul(argv[++i], nullptr, 0);
-    else if (argument == "--seed" && i + 1 < argc) seed = std::strtoul(argv[++i], nullptr, 0);
+    else if (argument == "--seed" && i + 1 < argc) seed = seed_of(argv[++i]);
     else run_path(argument);
   }
   std::printf("seed %lu, %lu runs\n", seed, runs);
+  std::fflush(stdout);
   pmemfile::fuzz::Random random(seed);
   for (unsigned long run = 0; run < runs; ++run) {
     pmemfile::fuzz::Record start;

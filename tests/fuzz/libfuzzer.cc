@@ -1,5 +1,6 @@
 // libFuzzer's side: its mutator is ours, so that inputs stay lists of records; now and then it changes the bytes of one record.
 
+#include "fuzz/pools.h"
 #include "fuzz/record.h"
 
 using pmemfile::u8;
@@ -18,6 +19,12 @@ extern "C" std::size_t LLVMFuzzerCustomMutator(u8* data, std::size_t size, std::
 extern "C" std::size_t LLVMFuzzerCustomCrossOver(const u8* first, std::size_t first_size, const u8* second, std::size_t second_size,
                                                  u8* to, std::size_t most, unsigned seed) {
   return pmemfile::fuzz::cross_over(first, first_size, second, second_size, to, most, seed);
+}
+
+// Made before the first input, so that what makes them counts as covered by none.
+extern "C" int LLVMFuzzerInitialize(int*, char***) {
+  (void)pmemfile::fuzz::starting_pools();
+  return 0;
 }
 
 // What is freed is not kept long: fresh memory costs more than most executions.
