@@ -52,6 +52,7 @@ class Operator {
   void attributes(unsigned verb, const Record& r);
   void files(unsigned verb, const Record& r);
   void open(const Record& r);
+  bool is_open(u32 handle);
   void empty(const Record& r);
   void fill(const Record& r);
 
@@ -78,6 +79,15 @@ void Operator::open(const Record& r) {
   if (!opened.ok()) return;
   open_[handle] = true;
   descriptions_[handle] = opened.value().description;
+}
+
+// What no record opened is opened when it is first used, so that few operations miss.
+bool Operator::is_open(u32 handle) {
+  static constexpr const char* kPaths[kHandles] = {"/f", "/sparse", "/fill", "/d"};
+  if (open_[handle]) return true;
+  auto opened = vfs::open_at(task_, {task_.root, kPaths[handle]}, handle == 3 ? O_RDONLY : O_RDWR, 0, handle);
+  if (opened.ok()) open_[handle] = true, descriptions_[handle] = opened.value().description;
+  return open_[handle];
 }
 
 void Operator::names(unsigned verb, const Record& r) {
@@ -133,7 +143,7 @@ void Operator::files(unsigned verb, const Record& r) {
   static constexpr int kAllocate[] = {0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE,
                                       FALLOC_FL_COLLAPSE_RANGE, FALLOC_FL_INSERT_RANGE, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE};
   u32 handle = r.form % kHandles, other = r.index % kHandles;
-  if (!open_[handle]) return;
+  if (!is_open(handle)) return;
   vfs::Description file = descriptions_[handle];
   data::IoVec vectors[2] = {{buffer_, bytes_of(r) % kBufferBytes}, {buffer_ + 100, r.extra % 5000u}};
   i64 offset = r.index % 4 == 0 ? -1 : static_cast<i64>(offset_of(r));
@@ -151,7 +161,7 @@ void Operator::files(unsigned verb, const Record& r) {
     case 10: (void)vfs::sync_file(task_, file, false); break;
     case 11: (void)vfs::read_dir(task_, file, buffer_, bytes_of(r) % kBufferBytes, r.index % 2 != 0); break;
     case 12:
-      if (open_[other]) {
+      if (is_open(other)) {
         i64 to = static_cast<i64>(offset_of(r));
         (void)vfs::copy_range(task_, file, &offset, descriptions_[other], &to, u64{r.word} * 64);
       }
@@ -185,7 +195,7 @@ void Operator::empty(const Record& r) {
 // Until there is no room: in turn a block and, at times, a hole behind it.
 void Operator::fill(const Record& r) {
   u32 handle = r.form % kHandles;
-  if (!open_[handle]) return;
+  if (!is_open(handle)) return;
   data::IoVec vector{buffer_, 1};
   for (u64 block = 0, at = offset_of(r); block < 64; ++block, at += (1 + (r.word >> block % 16 & 1)) * 4096)
     if (!vfs::write_file(task_, descriptions_[handle], static_cast<i64>(at), &vector, 1).ok()) return;
