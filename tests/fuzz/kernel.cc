@@ -83,7 +83,7 @@ struct Lock {
 };
 
 constexpr unsigned kFirstFd = 900; // where the vfs room would move them
-constexpr unsigned kFds = 16, kMostLocks = 32, kMostPieces = 8;
+constexpr unsigned kFds = 16, kMostLocks = 32, kMostPieces = 16;
 constexpr u64 kSegmentRoom = 1 << 20;
 constexpr u64 kFirstSegmentIno = 1000, kPoolIno = 7, kDevice = 26;
 
@@ -233,16 +233,18 @@ long read_file(long fd, void* to, u64 size, u64 offset) {
   return static_cast<long>(size);
 }
 
+// The smallest free room that is large enough, or a new one.
 long map_memory(u64 bytes) {
+  Room* best = nullptr;
   for (Room& room : state().pieces) {
-    if (room.used()) continue;
-    if (room.capacity() == 0) room.reserve(bytes);
-    if (room.capacity() != align_up(bytes, 4096)) continue;
-    room.zero(bytes);
-    room.open(bytes);
-    return as_arg(room.base());
+    if (room.capacity() == 0 && best == nullptr) room.reserve(bytes);
+    bool fits = !room.used() && room.capacity() >= bytes;
+    if (fits && (best == nullptr || room.capacity() < best->capacity())) best = &room;
   }
-  give_up("too many pieces of memory", static_cast<long>(bytes));
+  if (best == nullptr) give_up("too many pieces of memory", static_cast<long>(bytes));
+  best->zero(bytes);
+  best->open(bytes);
+  return as_arg(best->base());
 }
 
 long map(u64 bytes, long flags, long fd) {
