@@ -30,6 +30,7 @@ class Damage {
         case kCut: cut_ = record.value; break;
         case kRawByte: put_byte(record); break;
         case kEnlist: enlist(record); break;
+        case kEntry: change_entry(record); break;
       }
     }
     if (cut_ != 0) image_.resize(cut_ % (image_.size() + 1));
@@ -126,6 +127,38 @@ class Damage {
     put_word(inode + layout::kInodeModeWord, r.group % 2 != 0 ? mode & 0xffffffff : mode); // without links
     if (r.group % 4 >= 2) put_word(inode + layout::kInodeSize, r.value % (64 * kBlockBytes));
   }
+  // Leaves: the line of a cell, and its tag.
+  u64 cell_line(u64 leaf, unsigned cell) const { return leaf * kBlockBytes + (layout::kLeafFirstCellLine + cell) * kLineBytes; }
+  u8 tag(u64 leaf, unsigned cell) const { return u8(load(leaf * kBlockBytes + layout::leaf_tag_word(cell / 8)) >> cell % 8 * 8); }
+  void set_tag(u64 leaf, unsigned cell, u8 value) {
+    u64 at = leaf * kBlockBytes + layout::leaf_tag_word(cell / 8);
+    put_word(at, (load(at) & ~(u64{0xff} << cell % 8 * 8)) | u64{value} << cell % 8 * 8);
+  }
+  // The first cell from `start` on, once round, for which it is true.
+  template <class Is>
+  unsigned find_cell(unsigned start, Is&& is) const {
+    for (unsigned i = 0; i < layout::kLeafCells; ++i)
+      if (unsigned cell = (start + i) % layout::kLeafCells; is(cell)) return cell;
+    return layout::kLeafCells;
+  }
+  void change_entry(const Record& r) {
+    if (pool_.catalog.leaves.empty()) return;
+    u64 leaf = block_of(0, r.index);
+    auto begins = [&](unsigned cell) { return tag(leaf, cell) != layout::kTagFree && tag(leaf, cell) != layout::kTagContinued; };
+    unsigned cell = find_cell(r.word, begins), free = find_cell(r.extra, [&](unsigned c) { return tag(leaf, c) == layout::kTagFree; });
+    if (cell == layout::kLeafCells) return;
+    u64 line_at = cell_line(leaf, cell);
+    if (r.form % 4 == 3 && free != layout::kLeafCells) { // whole only if its name fits one cell
+      layout::Line copy = line(line_at);
+      finish(cell_line(leaf, free), copy, layout::trailer_version(line(cell_line(leaf, free)).trailer));
+      set_tag(leaf, free, tag(leaf, cell));
+      return;
+    }
+    u64 ino = ino_of(u8(r.value)), type = load(ino * layout::kInodeBytes % image_.size() + layout::kInodeModeWord) >> 12 & 15;
+    u64 about = (load(line_at + 8) & ~layout::kBlockNoMask) | ino;
+    if (r.form % 2 == 0) about = (about & ~(u64{15} << 40)) | type << 40;
+    put_word(line_at + 8, about);
+  }
   void copy_line(const Record& r) {
     u64 from = align_down(place(u8(r.value), u8(r.value >> 8), u16(r.value >> 16)), kLineBytes);
     u64 to = align_down(place(r.group, r.index, r.word), kLineBytes);
@@ -199,7 +232,10 @@ class Damage {
       if ((r.index % 4 & (copy + 1)) != 0) put(copy * kBlockBytes, &changed, sizeof changed);
   }
   void change_state(const Record& r) {
-    u64 at = r.index % 2 * kBlockBytes + layout::kStateOffset;
+    for (u64 copy = 0; copy < 2; ++copy)
+      if ((r.index % 4 & (copy + 1)) != 0) change_state(r, copy * kBlockBytes + layout::kStateOffset);
+  }
+  void change_state(const Record& r, u64 at) {
     u64 words[sizeof(layout::State) / 8];
     std::memcpy(words, image_.data() + at, sizeof words);
     u64 word = r.word % (sizeof words / 8);

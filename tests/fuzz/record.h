@@ -36,6 +36,7 @@ enum Kind : u8 {
   kCut,         // the file ends earlier
   kRawByte,
   kEnlist,      // an inode becomes the first of its orphan list, with flags
+  kEntry,       // a name leads to another inode, or stands in its leaf twice
   kDamageKinds,
 };
 constexpr u8 kOperationBit = 0x80; // the rest is the verb
