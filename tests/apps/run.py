@@ -22,7 +22,7 @@ from case import Case  # noqa: E402
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
-def parse_arguments():
+def parse_arguments(argv=None):
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--case", action="append", default=[], metavar="GLOB", help="cases by name (default: all)")
     p.add_argument("--cases-dir", default=os.path.join(HERE, "cases"))
@@ -39,7 +39,7 @@ def parse_arguments():
     p.add_argument("--nightly", action="store_true", help="also cases marked nightly")
     p.add_argument("--patch-after", metavar="CALLS", help="PMEMFILE_PATCH_AFTER: 0, so that every process is patched at start, or as late as it gets")
     p.add_argument("--timeout-factor", type=float, default=1.0)
-    return p.parse_args()
+    return p.parse_args(argv)
 
 
 def select_cases(args):

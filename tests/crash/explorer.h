@@ -21,6 +21,23 @@ struct Limits {
 
 struct Counts {
   u64 crash_points = 0, states = 0, distinct = 0, exhaustive_points = 0, nested_states = 0;
+
+  Counts& operator+=(const Counts& more) {
+    crash_points += more.crash_points;
+    states += more.states;
+    distinct += more.distinct;
+    exhaustive_points += more.exhaustive_points;
+    nested_states += more.nested_states;
+    return *this;
+  }
+};
+
+// Which of the things that are to be explored are ours: each `count`th, from the `index`th on (counted from 1).
+struct Shard {
+  unsigned long long index = 1, count = 1, seen = 0;
+
+  bool valid() const { return index >= 1 && index <= count; }
+  bool next() { return seen++ % count + 1 == index; }
 };
 
 // One recorded run: from `image` on, `recording`; the states at events >= `first` are explored.

@@ -186,10 +186,7 @@ class PairExplorer {
     auto violation = explorer.explore(run, [&](std::size_t point, const Tree& tree) {
       return judge(stage.returns_[0] <= point, stage.returns_[1] <= point, tree);
     });
-    counts.crash_points += explorer.counts().crash_points;
-    counts.states += explorer.counts().states;
-    counts.distinct += explorer.counts().distinct;
-    counts.nested_states += explorer.counts().nested_states;
+    counts += explorer.counts();
     if (!violation) return {};
     if (!options_.keep.empty())
       std::ofstream(options_.keep, std::ios::binary)
@@ -231,7 +228,9 @@ int explore_interleaved(const InterleaveOptions& options, const std::string& dir
   Counts total;
   u64 interleavings = 0, waits = 0, pairs = 0, impossible = 0;
   int wrong = 0;
+  Shard shard = options.shard;
   for (const Pair& pair : choose(options)) {
+    if (!shard.next()) continue;
     std::string name = std::string(pair.world->name) + ": " + pair.first->name + " | " + pair.second->name;
     if (options.list) {
       std::printf("%s\n", name.c_str());
@@ -248,10 +247,7 @@ int explore_interleaved(const InterleaveOptions& options, const std::string& dir
     ++pairs;
     interleavings += explorer.interleavings;
     waits += explorer.waits;
-    total.crash_points += explorer.counts.crash_points;
-    total.states += explorer.counts.states;
-    total.distinct += explorer.counts.distinct;
-    total.nested_states += explorer.counts.nested_states;
+    total += explorer.counts;
     if (what.empty()) continue;
     ++wrong;
     std::printf("%s: WRONG: %s\n", name.c_str(), what.c_str());

@@ -12,6 +12,7 @@ struct InterleaveOptions {
   u64 sample = 0;     // pairs, by chance; 0: all of them
   bool every = false; // stop at every event, not only where the state is another
   bool list = false;
+  Shard shard = {};
   void (*plant)(Run& run, std::size_t second_returned) = nullptr; // a bug into each recording: the test of the tester
 };
 

@@ -23,7 +23,6 @@
 namespace pmemfile::kill_steps {
 namespace {
 
-constexpr u64 kReadLimit_ns = 1'000'000;    // of one verb that takes no lock, beyond what it took before there was a victim
 constexpr u64 kChangeLimit_ns = 50'000'000; // of one verb that may meet the locks of the dead
 
 class Survivor {
@@ -140,35 +139,40 @@ class Survivor {
     return error;
   }
 
-  // Nobody moves but this process: what makes a verb wait, or sleep, makes it do so every time, so the best of a few looks
-  // says what a reader has to wait; the rest is the machine's.
+  // Nobody moves but this process, so a few looks make a series.
   int look_at_once() {
     constexpr unsigned kLooks = 5;
     Control& control = *world().control;
-    u64 fastest = ~u64{0}, sleeps = ~u64{0};
-    for (unsigned i = 0; i < kLooks && (fastest > control_ns_ + kReadLimit_ns || sleeps != 0); ++i) {
+    u64 sleeps = ~u64{0};
+    watch_.begin_series();
+    for (unsigned i = 0; i < kLooks && (i == 0 || watch_.slowest_ns() > kReadLimit_ns || sleeps != 0); ++i) {
       if (int error = look_once()) return error;
-      fastest = std::min(fastest, watch_.slowest_ns());
       sleeps = std::min(sleeps, watch_.sleeps());
     }
-    control.verbs += watch_.verbs();
     ++control.looks;
     control.sleeps += sleeps;
-    control.slowest_verb_ns = std::max(control.slowest_verb_ns, fastest);
-    if (control.slow[0] == '\0' && (fastest > control_ns_ + kReadLimit_ns || sleeps != 0))
-      snprintf(control.slow, sizeof control.slow, "a reader waits: %s took %.2f ms, %.2f ms before there was a victim; slept %lu times",
-               watch_.slowest().c_str(), static_cast<double>(fastest) / 1e6, static_cast<double>(control_ns_) / 1e6, sleeps);
+    control.slowest_verb_ns = std::max(control.slowest_verb_ns, watch_.slowest_ns());
+    note_hiccups(true);
+    if (control.slow[0] == '\0' && (watch_.slowest_ns() > kReadLimit_ns || sleeps != 0))
+      snprintf(control.slow, sizeof control.slow, "a reader waits: %s took %.2f ms at least in %u looks; slept %lu times",
+               watch_.slowest_verb().c_str(), static_cast<double>(watch_.slowest_ns()) / 1e6, kLooks, sleeps);
     return 0;
   }
 
-  // What the slowest verb takes when nobody is in the way, on this machine, at this hour.
+  // What the machine does to readers when nobody is in their way.
   void look_for_control() {
-    for (unsigned i = 0; i < 2; ++i) {
+    watch_.begin_series();
+    for (unsigned i = 0; i < 2; ++i)
       if (int error = look_once()) complain("looking: %s: errno %d", watch_.verb().c_str(), error);
-      control_ns_ = std::min(control_ns_, watch_.slowest_ns());
-    }
-    Control& control = *world().control;
-    control.slowest_control_ns = std::max(control.slowest_control_ns, control_ns_);
+    note_hiccups(false);
+  }
+  void note_hiccups(bool victim) {
+    auto& seen = world().control->seen[victim];
+    seen.verbs += watch_.verbs();
+    seen.hiccups += watch_.hiccups().count;
+    if (watch_.hiccups().longest_ns <= seen.longest_ns) return;
+    seen.longest_ns = watch_.hiccups().longest_ns;
+    snprintf(seen.longest, sizeof seen.longest, "%s", watch_.hiccups().longest.c_str());
   }
 
   // What needs no lock either, of a file that is open here and in the victim.
@@ -287,7 +291,6 @@ class Survivor {
   Actor actor_;
   Tree tree_;
   Watch watch_;
-  u64 control_ns_ = ~u64{0};
   State state_ = State::kUnknown;
   bool excused_ = false;
   std::string path_;

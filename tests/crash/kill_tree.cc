@@ -199,17 +199,26 @@ u64 Watch::waited_for_processor_ns() const {
 }
 
 namespace {
-u64 sleeps_of_thread() {
+struct rusage usage_of_thread() {
   struct rusage usage{};
   getrusage(RUSAGE_THREAD, &usage);
-  return static_cast<u64>(usage.ru_nvcsw);
+  return usage;
 }
 } // namespace
 
+void Watch::begin_series() {
+  best_.clear();
+  verbs_ = 0;
+  hiccups_ = Hiccups{};
+}
+
 void Watch::begin() {
-  slowest_ns_ = verbs_ = 0;
+  at_ = 0;
   verb_.clear();
-  sleeps_ = sleeps_of_thread();
+  struct rusage usage = usage_of_thread();
+  sleeps_ = static_cast<u64>(usage.ru_nvcsw);
+  faults_ = static_cast<u64>(usage.ru_minflt);
+  preemptions_ = static_cast<u64>(usage.ru_nivcsw);
   waited_ns_ = waited_for_processor_ns();
   started_ns_ = now_ns();
 }
@@ -221,19 +230,37 @@ void Watch::stop() {
     u64 waited = waited_for_processor_ns();
     took -= std::min(took, waited - waited_ns_);
     waited_ns_ = waited;
+    if (took > kReadLimit_ns) note_hiccup(took);
     now = now_ns();
   }
-  if (took > slowest_ns_) {
-    slowest_ns_ = took;
-    slowest_ = verb_;
-  }
+  if (at_ == best_.size()) best_.push_back({verb_, took});
+  best_[at_].best_ns = std::min(best_[at_].best_ns, took);
+  ++at_;
   ++verbs_;
   started_ns_ = now;
 }
 
+void Watch::note_hiccup(u64 took_ns) {
+  ++hiccups_.count;
+  if (took_ns <= hiccups_.longest_ns) return;
+  struct rusage usage = usage_of_thread();
+  char text[160];
+  snprintf(text, sizeof text, "%s: %.2f ms, with %lu page faults and %lu preemptions since the look began", verb_.c_str(),
+           static_cast<double>(took_ns) / 1e6, static_cast<u64>(usage.ru_minflt) - faults_,
+           static_cast<u64>(usage.ru_nivcsw) - preemptions_);
+  hiccups_.longest_ns = took_ns;
+  hiccups_.longest = text;
+}
+
 void Watch::end() {
   stop();
-  sleeps_ = sleeps_of_thread() - sleeps_;
+  sleeps_ = static_cast<u64>(usage_of_thread().ru_nvcsw) - sleeps_;
+}
+
+const Watch::Timed& Watch::slowest() const {
+  static const Timed kNone{"", 0};
+  auto found = std::max_element(best_.begin(), best_.end(), [](const Timed& a, const Timed& b) { return a.best_ns < b.best_ns; });
+  return found == best_.end() ? kNone : *found;
 }
 
 std::string difference(const Tree& expected, const Tree& found) {

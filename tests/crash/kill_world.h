@@ -49,8 +49,9 @@ struct Node {
 };
 using Tree = std::map<std::string, Node>;
 
-// Which verb of a look is under way, and how long the slowest took. Time spent waiting for a processor does not count, and
-// how often this thread went to sleep, which who waits for nobody never does, is counted beside it.
+// Which verb of a look is under way, and how long each took, without waiting for a processor. Who waits for a stopped process
+// does so every time, and what the machine does to a thread (a page fault, an interrupt, a processor that the host took away) it
+// does now and then: so several looks at the same things make a series, and of each verb its best time in the series counts.
 class Watch {
  public:
   Watch();
@@ -58,6 +59,7 @@ class Watch {
   Watch(const Watch&) = delete;
   Watch& operator=(const Watch&) = delete;
 
+  void begin_series();
   void begin(); // of a look
   Watch& operator=(std::string verb) {
     stop();
@@ -66,18 +68,37 @@ class Watch {
   }
   void end(); // of the look
   const std::string& verb() const { return verb_; }
-  u64 slowest_ns() const { return slowest_ns_; }
-  const std::string& slowest() const { return slowest_; }
-  u64 sleeps() const { return sleeps_; }
-  u64 verbs() const { return verbs_; }
+  // The slowest verb of the series, by its best time.
+  u64 slowest_ns() const { return slowest().best_ns; }
+  const std::string& slowest_verb() const { return slowest().verb; }
+  u64 sleeps() const { return sleeps_; } // how often this thread went to sleep in the last look
+  u64 verbs() const { return verbs_; }   // of all looks of the series
   u64 waited_for_processor_ns() const;
 
+  // Verbs of this series that took longer than a millisecond, once or more often.
+  struct Hiccups {
+    u64 count = 0, longest_ns = 0;
+    std::string longest; // for people
+  };
+  const Hiccups& hiccups() const { return hiccups_; }
+
  private:
+  struct Timed {
+    std::string verb;
+    u64 best_ns;
+  };
   void stop();
+  void note_hiccup(u64 took_ns);
+  const Timed& slowest() const;
+
   int schedstat_;
-  u64 started_ns_ = 0, waited_ns_ = 0, slowest_ns_ = 0, sleeps_ = 0, verbs_ = 0;
-  std::string verb_, slowest_;
+  u64 started_ns_ = 0, waited_ns_ = 0, sleeps_ = 0, at_ = 0, verbs_ = 0;
+  u64 faults_ = 0, preemptions_ = 0; // of the thread, when last asked
+  std::string verb_;
+  std::vector<Timed> best_;
+  Hiccups hiccups_;
 };
+inline constexpr u64 kReadLimit_ns = 1'000'000; // of one verb that takes no lock
 u64 now_ns();
 
 // Everything visible, by functions that take no lock. Not 0: an errno; `where` tells of which verb.
@@ -121,8 +142,11 @@ struct Control {
   pid_t victim; // if the survivor made it
   u32 in_change;       // the survivor may wait for the victim's locks just now
   u32 state;           // what it saw last, see State
-  u64 slowest_verb_ns, slowest_control_ns; // of a look beside a stopped or dead victim, and of one before there was a victim
-  u64 verbs, looks, sleeps, slowest_change_ns;
+  u64 slowest_verb_ns, looks, sleeps, slowest_change_ns; // of looks beside a stopped or dead victim
+  struct {
+    u64 verbs, hiccups, longest_ns;
+    char longest[160];
+  } seen[2]; // before there was a victim, and beside a stopped or dead one
   char slow[256];      // the first thing that took too long in this round
   char complaint[1024];
 };

@@ -1,5 +1,6 @@
 // crash_explorer [--quick | --long] [--scenario TEXT] [--seed N] [--keep FILE] [--pairs | --triples N | --interleaved [--sample N]
-// [--every]]: explores the crash states of every single operation, of sequences, of two at once; exit 1 if one is wrong.
+// [--every]] [--shard I/N]: explores the crash states of every single operation, of sequences, of two at once; exit 1 if one is
+// wrong. `--shard 1/2` and `--shard 2/2` share the work of one run (triples excepted: take two seeds).
 
 #include <stdlib.h>
 
@@ -7,6 +8,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <string>
 
 #include "crash/interleave.h"
@@ -21,6 +23,7 @@ struct Arguments {
   std::string only, keep;
   bool list = false, planted = false, pairs = false, interleaved = false, every = false, thorough = false;
   u64 triples = 0, sample = 0;
+  Shard shard;
 };
 
 // A directory in /dev/shm for pools and their shared segments, gone at the end.
@@ -41,10 +44,7 @@ bool explore(const Scenario& scenario, const Arguments& arguments, const std::st
   Explorer explorer(dir, arguments.limits);
   auto violation = explorer.explore(played.run, judge_of(played, scenario.between));
   const Counts& counts = explorer.counts();
-  total.crash_points += counts.crash_points;
-  total.states += counts.states;
-  total.distinct += counts.distinct;
-  total.nested_states += counts.nested_states;
+  total += counts;
   std::printf("%-36s points %3llu (all states at %3llu), states %6llu, distinct %6llu, in recovery %5llu: %s\n",
               scenario.name.c_str(), static_cast<unsigned long long>(counts.crash_points),
               static_cast<unsigned long long>(counts.exhaustive_points), static_cast<unsigned long long>(counts.states),
@@ -59,29 +59,67 @@ bool explore(const Scenario& scenario, const Arguments& arguments, const std::st
   return false;
 }
 
+// What a scenario is about, by its name.
+std::string class_of(const Scenario& scenario) {
+  static constexpr struct {
+    const char *part, *name;
+  } kClasses[] = {{"open", "open files"},      {"tmpfile", "open files"}, {"fsync", "open files"}, {"role", "roles of blocks"},
+                  {"reusing", "roles of blocks"}, {"unlink", "removing"},    {"rmdir", "removing"},   {"rename", "renaming"},
+                  {"write", "contents"},       {"append", "contents"},    {"truncate", "contents"}, {"fallocate", "contents"},
+                  {"punch", "contents"},       {"zero", "contents"},      {"chmod", "attributes"}, {"chown", "attributes"},
+                  {"utimens", "attributes"},   {"xattr", "attributes"},   {"attach", "attaching"}};
+  for (const auto& known : kClasses)
+    if (scenario.name.find(known.part) != std::string::npos) return known.name;
+  return "making names";
+}
+
+struct PairCounts {
+  u64 possible = 0, impossible = 0, wrong = 0;
+  Counts counts;
+
+  void print(const std::string& name) const {
+    std::printf("%s: pairs %llu (impossible %llu), points %llu, states %llu, distinct %llu, in recovery %llu, wrong pairs %llu\n",
+                name.c_str(), static_cast<unsigned long long>(possible), static_cast<unsigned long long>(impossible),
+                static_cast<unsigned long long>(counts.crash_points), static_cast<unsigned long long>(counts.states),
+                static_cast<unsigned long long>(counts.distinct), static_cast<unsigned long long>(counts.nested_states),
+                static_cast<unsigned long long>(wrong));
+  }
+};
+
+void explore_pair(const Scenario& first, const Scenario& second, const Arguments& arguments, const std::string& dir,
+                  std::initializer_list<PairCounts*> sums) {
+  Scenario pair = first;
+  pair.name = first.name + " + " + second.name;
+  pair.operations.insert(pair.operations.end(), second.operations.begin(), second.operations.end());
+  if (second.between == Between::kMixed) pair.between = Between::kMixed;
+  Counts counts;
+  bool right = true, possible = true;
+  try {
+    right = explore(pair, arguments, dir, counts);
+  } catch (const Impossible&) {
+    possible = false;
+  }
+  for (PairCounts* sum : sums) {
+    ++(possible ? sum->possible : sum->impossible);
+    sum->wrong += !right;
+    sum->counts += counts;
+  }
+  std::fflush(stdout);
+}
+
 // Every operation behind every other one, from the first one's starting state, where both are possible.
 int explore_pairs(const Arguments& arguments, const std::string& dir) {
-  Counts total;
-  int wrong = 0, impossible = 0, possible = 0;
+  PairCounts total;
+  std::map<std::string, PairCounts> of_class;
+  Shard shard = arguments.shard;
   for (const Scenario& first : scenarios())
     for (const Scenario& second : scenarios()) {
-      Scenario pair = first;
-      pair.name = first.name + " + " + second.name;
-      if (!arguments.only.empty() && pair.name.find(arguments.only) == std::string::npos) continue;
-      pair.operations.insert(pair.operations.end(), second.operations.begin(), second.operations.end());
-      if (second.between == Between::kMixed) pair.between = Between::kMixed;
-      try {
-        if (!explore(pair, arguments, dir, total)) ++wrong;
-        ++possible;
-      } catch (const Impossible&) {
-        ++impossible;
-      }
-      std::fflush(stdout);
+      if (!arguments.only.empty() && (first.name + " + " + second.name).find(arguments.only) == std::string::npos) continue;
+      if (shard.next()) explore_pair(first, second, arguments, dir, {&total, &of_class[class_of(first) + " + " + class_of(second)]});
     }
-  std::printf("all: pairs %d (impossible %d), points %llu, states %llu, distinct %llu, in recovery %llu, wrong pairs %d\n", possible,
-              impossible, static_cast<unsigned long long>(total.crash_points), static_cast<unsigned long long>(total.states),
-              static_cast<unsigned long long>(total.distinct), static_cast<unsigned long long>(total.nested_states), wrong);
-  return wrong != 0;
+  for (const auto& [name, sum] : of_class) sum.print(name);
+  total.print("all");
+  return total.wrong != 0;
 }
 
 // Sequences of three by chance, from the first one's starting state.
@@ -123,15 +161,18 @@ int run(const Arguments& arguments) {
     // There are many of them: fewer states of each.
     Limits fewer = arguments.limits;
     fewer.exhaustive = 32, fewer.sampled = 16, fewer.each_line = false, fewer.nested = 1;
-    return explore_interleaved({fewer, arguments.only, arguments.keep, arguments.sample, arguments.every}, scratch.dir) != 0;
+    return explore_interleaved({fewer, arguments.only, arguments.keep, arguments.sample, arguments.every, false, arguments.shard},
+                               scratch.dir) != 0;
   }
   if (arguments.interleaved)
-    return explore_interleaved({arguments.limits, arguments.only, arguments.keep, arguments.sample, arguments.every, arguments.list},
-                               scratch.dir) != 0;
+    return explore_interleaved({arguments.limits, arguments.only, arguments.keep, arguments.sample, arguments.every, arguments.list,
+                                arguments.shard}, scratch.dir) != 0;
   Counts total;
   int wrong = 0;
+  Shard shard = arguments.shard;
   for (const Scenario& scenario : scenarios()) {
     if (!arguments.only.empty() && scenario.name.find(arguments.only) == std::string::npos) continue;
+    if (!shard.next()) continue;
     if (arguments.list) std::printf("%s\n", scenario.name.c_str());
     else if (!explore(scenario, arguments, scratch.dir, total)) ++wrong;
     std::fflush(stdout);
@@ -159,6 +200,10 @@ bool parse(int argc, char** argv, Arguments& arguments) {
     else if (option == "--every") arguments.every = true;
     else if (option == "--triples") arguments.triples = std::strtoull(value().c_str(), nullptr, 0);
     else if (option == "--sample") arguments.sample = std::strtoull(value().c_str(), nullptr, 0);
+    else if (option == "--shard") {
+      if (std::sscanf(value().c_str(), "%llu/%llu", &arguments.shard.index, &arguments.shard.count) != 2 || !arguments.shard.valid())
+        return false;
+    }
     else return false;
   }
   return true;
@@ -171,7 +216,7 @@ int main(int argc, char** argv) {
   pmemfile::crash::Arguments arguments;
   if (!pmemfile::crash::parse(argc, argv, arguments)) {
     std::fprintf(stderr, "crash_explorer [--quick | --long] [--scenario TEXT] [--seed N] [--keep FILE] [--list] [--planted]\n"
-                         "               [--pairs | --triples N | --interleaved [--sample N] [--every]]\n");
+                         "               [--pairs | --triples N | --interleaved [--sample N] [--every]] [--shard I/N]\n");
     return 2;
   }
   return pmemfile::crash::run(arguments);

@@ -50,8 +50,8 @@ facts() {
   local level
   level=$(pmemfile info "$pool" 2>&1 | grep persistence)
   case $level in *"power-fail safe"*) ok "level:$level" ;; *) bad "level: '$level'" ;; esac
-  # The kernel's word for MAP_SYNC is sf; a device needs none.
-  in_pool cat /proc/self/smaps > /tmp/smaps
+  # A process maps the pool when it first uses it. The kernel's word for MAP_SYNC is sf; a device needs none.
+  in_pool cat "$mnt/kept" /proc/self/smaps > /tmp/smaps
   case $medium in
     ext4 | xfs)
       want "the pool is mapped with MAP_SYNC" awk -v pool="$pool" \

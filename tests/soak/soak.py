@@ -4,9 +4,9 @@
     soak.py --build DIR [--minutes 60] [--seed N] [--at-once 3]
 
 The cases of tests/apps run several at a time on one pool, each in a directory of its own, which is removed behind it. In every second
-one a process is killed at a random moment (or all of them are); the others must end as they always do. A witness stays
-attached all the time. Every minute, with everything at rest: blocks, tables of V, files in the directory of V, memory and
-descriptors of the witness.
+one a process is killed at a random moment (or all of them are); the others must end as they always do. Half of the cases are
+patched from their first call on, half as late as it gets. A witness stays attached all the time. Every minute, with everything at
+rest: blocks, tables of V, files in the directory of V, memory and descriptors of the witness.
 """
 
 import argparse
@@ -19,11 +19,11 @@ import sys
 import tempfile
 import threading
 import time
-from types import SimpleNamespace
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "apps"))
 import case as cases  # noqa: E402
+import run as apps  # noqa: E402
 import side as sides  # noqa: E402
 
 WITNESS = r"""
@@ -55,9 +55,7 @@ def descendants(leader):
 class Soak:
     def __init__(self, options, work):
         self.options, self.work = options, work
-        arguments = SimpleNamespace(keep=False, cases_dir=os.path.join(HERE, "..", "apps", "cases"), side="pool", preload=None,
-                                    build=options.build, mkfs=None, fsck=None)
-        self.env = sides.Environment(arguments, work)
+        self.env = sides.Environment(apps.parse_arguments(["--side", "pool", "--build", options.build]), work)
         self.shm = os.path.join(work, "shm")
         os.mkdir(self.shm)
         os.chmod(self.shm, 0o1777)
@@ -103,6 +101,8 @@ class Soak:
     def play(self, case, number, rng):
         home = f"{self.env.mount}/{number}-{case.name}"
         environment = {**sides.variables(case, self.env.mount), **self.variables(), "HOME": home}
+        if rng.random() < 0.5:
+            environment["PMEMFILE_PATCH_AFTER"] = "0"
         script = f'umask 022 && mkdir "{home}" && cd "{home}" && exec bash "{self.env.cases}/{case.name}.sh"'
         err = tempfile.TemporaryFile()
         process = subprocess.Popen(["/bin/bash", "--norc", "-c", script], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
@@ -147,9 +147,13 @@ class Soak:
             "names": names, "blocks free": free, "blocks data": info["blocks_data"], "blocks metadata": info["blocks_metadata"],
             "processes": len(info["live"]["processes"]), "slots busy": len(info["live"]["slots_busy"]),
             "descriptions": info["live"]["open_descriptions"], "open inodes": info["live"]["open_inodes"],
-            "V KiB": info["live"]["segment_bytes"] // 1024, "files beside V": len(os.listdir(self.shm)),
+            "V KiB": info["live"]["segment_bytes"] // 1024, "files beside V": self.files_beside_v(),
             "witness private KiB": field("RssAnon:"), "witness fds": len(os.listdir(f"/proc/{self.witness.pid}/fd")),
         }
+
+    def files_beside_v(self):
+        """Not the directory of stand-ins, which comes with the first of them and stays as long as V does, but what is in it."""
+        return sum(len(files) for _, _, files in os.walk(self.shm))
 
     def settle(self):
         """The dead are buried in passing: a few processes that come and go do it."""
