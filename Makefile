@@ -26,16 +26,16 @@ nightly: ## the long tests (./test --nightly)
 
 asan ubsan tsan:
 	cmake --preset $@
-	cmake --build build/$@
-	$(CTEST) --test-dir build/$@ -L unit
+	cmake --build build/$@ --target sanitized_tests
+	$(CTEST) --test-dir build/$@ -L sanitized
 
 fuzz: ## hostile pools: libFuzzer, ASan, UBSan, with clang, RUNS=1000000 each (docs/fuzzing.md)
 	cmake --preset fuzz
 	cmake --build build/fuzz --target fuzzers
 	tests/fuzz/campaign.sh build/fuzz $(or $(RUNS),1000000)
 
-asan: ## unit tests under AddressSanitizer
-ubsan: ## unit tests under UndefinedBehaviorSanitizer
+asan: ## unit tests, crash states and a storm under AddressSanitizer
+ubsan: ## the same under UndefinedBehaviorSanitizer
 tsan: ## unit tests under ThreadSanitizer
 
 apps: build ## real programs on both sides (tests/apps)

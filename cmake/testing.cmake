@@ -62,6 +62,20 @@ else()
   endforeach()
 endif()
 
+# pmemfile_sanitized(TARGET TEST...): where PMEMFILE_SANITIZER is set, the program is part of the target sanitized_tests, and
+# its tests have the label `sanitized`. What is preloaded into other programs, and what steps a process by instructions, is not.
+if(PMEMFILE_SANITIZER)
+  add_custom_target(sanitized_tests)
+endif()
+function(pmemfile_sanitized TARGET)
+  if(PMEMFILE_SANITIZER)
+    target_compile_options(${TARGET} PRIVATE ${PMEMFILE_SANITIZER_FLAGS})
+    target_link_options(${TARGET} PRIVATE ${PMEMFILE_SANITIZER_FLAGS})
+    add_dependencies(sanitized_tests ${TARGET})
+    set_property(TEST ${ARGN} APPEND PROPERTY LABELS sanitized)
+  endif()
+endfunction()
+
 find_package(GTest QUIET)
 
 # pmemfile_unit_test(NAME SOURCE... [LABELS label...] [TIMEOUT seconds]): a
@@ -73,8 +87,8 @@ function(pmemfile_unit_test NAME)
   endif()
   add_executable(${NAME} ${TEST_UNPARSED_ARGUMENTS})
   target_link_libraries(${NAME} PRIVATE pmemfile_test_core GTest::gtest GTest::gtest_main)
-  target_compile_options(${NAME} PRIVATE -Wall -Wextra ${PMEMFILE_SANITIZER_FLAGS})
-  target_link_options(${NAME} PRIVATE ${PMEMFILE_SANITIZER_FLAGS})
+  target_compile_options(${NAME} PRIVATE -Wall -Wextra)
   add_test(NAME ${NAME} COMMAND ${NAME})
   set_tests_properties(${NAME} PROPERTIES LABELS "unit;${TEST_LABELS}" TIMEOUT ${TEST_TIMEOUT})
+  pmemfile_sanitized(${NAME} ${NAME})
 endfunction()

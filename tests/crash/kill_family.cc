@@ -10,7 +10,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/file.h>
-#include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,12 +17,12 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <random>
 
+#include "arguments.h"
 #include "crash/kill_image.h"
 #include "crash/kill_world.h"
 #include "vfs/repair.h"
@@ -352,28 +351,14 @@ void on_alarm(int) {}
 
 } // namespace
 
-World& world() {
-  static World the_world;
-  return the_world;
-}
-
 int run(const Settings& settings) {
-  World& w = world();
-  std::string folder = "/dev/shm/pmemfile-kill-family-" + std::to_string(getpid());
-  w.pool_path = folder + "/pool";
-  w.shm_dir = folder + "/shm";
-  std::filesystem::create_directories(w.shm_dir);
-  std::filesystem::create_directories(folder + "/mnt");
-  w.control = static_cast<Control*>(mmap(nullptr, sizeof(Control), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  make_world("kill-family");
+  std::filesystem::create_directories(world().shm_dir + "/../mnt");
   struct sigaction action{};
   action.sa_handler = on_alarm; // interrupts waitpid
   sigaction(SIGALRM, &action, nullptr);
-  setvbuf(stdout, nullptr, _IOLBF, 0);
   printf("seed %lu\n", settings.seed);
-  bool good = Driver(settings).run();
-  std::filesystem::remove_all(folder);
-  printf(good ? "every state was right\n" : "FAILED\n");
-  return good ? 0 : 1;
+  return end_world(Driver(settings).run());
 }
 
 } // namespace pmemfile::kill_steps
@@ -381,18 +366,17 @@ int run(const Settings& settings) {
 int main(int argc, char** argv) {
   pmemfile::kill_steps::Settings settings;
   settings.seed = std::random_device{}();
-  if (argc < 3) {
-    fprintf(stderr, "kill_family PRELOAD PROGRAM [--seed N] [--deaths N] [--mode TEXT] [--verbose 1]\n");
-    return 2;
+  pmemfile::Arguments arguments(argc, argv, 3);
+  if (argc < 3) arguments.refuse();
+  while (arguments.next()) {
+    if (arguments.is("--seed")) settings.seed = arguments.number();
+    else if (arguments.is("--deaths")) settings.deaths = arguments.number();
+    else if (arguments.is("--mode")) settings.mode = arguments.text();
+    else if (arguments.is("--verbose")) settings.verbose = arguments.number() != 0;
+    else arguments.refuse();
   }
+  if (!arguments.good("kill_family PRELOAD PROGRAM [--seed N] [--deaths N] [--mode TEXT] [--verbose 1]")) return 2;
   settings.preload = argv[1];
   settings.program = argv[2];
-  for (int i = 3; i + 1 < argc; i += 2) {
-    std::string option = argv[i];
-    if (option == "--seed") settings.seed = strtoul(argv[i + 1], nullptr, 0);
-    if (option == "--deaths") settings.deaths = strtoul(argv[i + 1], nullptr, 0);
-    if (option == "--mode") settings.mode = argv[i + 1];
-    if (option == "--verbose") settings.verbose = atoi(argv[i + 1]) != 0;
-  }
   return pmemfile::kill_steps::run(settings);
 }

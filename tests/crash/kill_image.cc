@@ -83,6 +83,27 @@ std::string leftovers(const shm::Segment& v) {
 
 } // namespace
 
+World& world() {
+  static World the_world;
+  return the_world;
+}
+
+void make_world(const std::string& name) {
+  World& w = world();
+  std::string folder = "/dev/shm/pmemfile-" + name + "-" + std::to_string(getpid());
+  w.pool_path = folder + "/pool";
+  w.shm_dir = folder + "/shm";
+  std::filesystem::create_directories(w.shm_dir);
+  w.control = static_cast<Control*>(mmap(nullptr, sizeof(Control), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  setvbuf(stdout, nullptr, _IOLBF, 0);
+}
+
+int end_world(bool good) {
+  std::filesystem::remove_all(std::filesystem::path(world().pool_path).parent_path());
+  printf(good ? "every state was right\n" : "FAILED\n");
+  return good ? 0 : 1;
+}
+
 Image& image() {
   static Image the_image;
   return the_image;

@@ -28,4 +28,9 @@ class Image {
 };
 Image& image();
 
+// Where all of it happens: a folder of its own in /dev/shm, and memory that all processes share.
+void make_world(const std::string& name);
+// Removes it, and says how it ended: the exit status.
+int end_world(bool good);
+
 } // namespace pmemfile::kill_steps

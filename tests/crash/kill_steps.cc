@@ -13,7 +13,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
@@ -23,11 +22,9 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
-#include <ctime>
-#include <filesystem>
 #include <random>
 
+#include "arguments.h"
 #include "crash/kill_image.h"
 #include "crash/kill_world.h"
 #include "vfs/repair.h"
@@ -389,24 +386,10 @@ class Driver {
 
 } // namespace
 
-World& world() {
-  static World the_world;
-  return the_world;
-}
-
 int run(const Settings& settings) {
-  World& w = world();
-  std::string folder = "/dev/shm/pmemfile-kill-steps-" + std::to_string(getpid());
-  w.pool_path = folder + "/pool";
-  w.shm_dir = folder + "/shm";
-  std::filesystem::create_directories(w.shm_dir);
+  make_world("kill-steps");
   make_room_for_traces();
-  w.control = static_cast<Control*>(mmap(nullptr, sizeof(Control), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
-  setvbuf(stdout, nullptr, _IOLBF, 0);
-  bool good = Driver(settings).run();
-  std::filesystem::remove_all(folder);
-  printf(good ? "every state was right\n" : "FAILED\n");
-  return good ? 0 : 1;
+  return end_world(Driver(settings).run());
 }
 
 } // namespace pmemfile::kill_steps
@@ -414,33 +397,33 @@ int run(const Settings& settings) {
 int main(int argc, char** argv) {
   pmemfile::kill_steps::Settings settings;
   settings.seed = std::random_device{}();
-  for (int i = 1; i < argc; ++i) {
-    std::string option = argv[i];
-    auto number = [&] { return i + 1 < argc ? strtoul(argv[++i], nullptr, 0) : 0ul; };
-    if (option == "--long") {
+  pmemfile::Arguments arguments(argc, argv);
+  while (arguments.next()) {
+    if (arguments.is("--long")) {
       settings.all = true;
       settings.second_points = 6;
       settings.second_kills = 40;
       settings.second_every = 1;
-    } else if (option == "--every") {
+    } else if (arguments.is("--every")) {
       settings.every = true;
-    } else if (option == "--scenario" && i + 1 < argc) {
-      settings.scenario = argv[++i];
-    } else if (option == "--seed") {
-      settings.seed = number();
-    } else if (option == "--points") {
-      settings.points = number();
-    } else if (option == "--second") {
-      settings.second_points = number();
+    } else if (arguments.is("--scenario")) {
+      settings.scenario = arguments.text();
+    } else if (arguments.is("--seed")) {
+      settings.seed = arguments.number();
+    } else if (arguments.is("--points")) {
+      settings.points = arguments.number();
+    } else if (arguments.is("--second")) {
+      settings.second_points = arguments.number();
       settings.second_every = 1;
-    } else if (option == "--second-kills") {
-      settings.second_kills = number();
-    } else if (option == "--verbose") {
-      settings.verbose = number() != 0;
+    } else if (arguments.is("--second-kills")) {
+      settings.second_kills = arguments.number();
+    } else if (arguments.is("--verbose")) {
+      settings.verbose = arguments.number() != 0;
     } else {
-      fprintf(stderr, "kill_steps [--long] [--every] [--scenario TEXT] [--seed N] [--points N] [--second N] [--second-kills N] [--verbose 1]\n");
-      return 2;
+      arguments.refuse();
     }
   }
+  if (!arguments.good("kill_steps [--long] [--every] [--scenario TEXT] [--seed N] [--points N] [--second N] [--second-kills N] [--verbose 1]"))
+    return 2;
   return pmemfile::kill_steps::run(settings);
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A guest with an emulated NVDIMM: pools on fsdax with MAP_SYNC and on devdax, real programs in them, and power cuts.
 
-    dax.py --build DIR --kernel DIR [--seed N] [--cuts N] [--media ext4,devdax,...] [--keep]
+    dax.py --build DIR --kernel DIR [--seed N] [--cuts N] [--steps N] [--media ext4,devdax,...] [--keep]
 
 The guest is Debian's kernel with an initramfs made of this machine's programs, in qemu by software emulation, without a
 network. Its memory module is a file that is mapped shared, so that `kill -9` of qemu leaves every store that was executed:
@@ -145,7 +145,8 @@ class Guest:
         bytes_ = module.stat().st_size
         self.process = subprocess.Popen(
             [which("qemu-system-x86_64"), "-nodefaults", "-no-user-config", "-display", "none", "-monitor", "none", "-net", "none",
-             "-machine", "pc,accel=tcg,nvdimm=on", "-cpu", self.cpu, "-smp", "2", "-m", "1G,slots=2,maxmem=4G", "-no-reboot",
+             # The guest's clock counts instructions: on a busy machine it would have no time for anything but its ticks.
+             "-icount", "shift=1,sleep=off", "-machine", "pc,accel=tcg,nvdimm=on", "-cpu", self.cpu, "-smp", "2", "-m", "1G,slots=2,maxmem=4G", "-no-reboot",
              "-object", f"memory-backend-file,id=module,share=on,mem-path={module},size={bytes_},align=2M",
              "-device", "nvdimm,id=nvdimm0,memdev=module,label-size=128K",
              "-kernel", str(self.kernel), "-initrd", str(self.archive),
@@ -238,15 +239,14 @@ class Run:
         if line != "GO":
             self.lost(medium, guest)
             return None
-        # Begins counting at the first step, so that the cut falls into work and not into the start of python.
-        first = guest.line(deadline)
-        if first is None:
-            self.lost(medium, guest)
-            return None
-        count(first)
-        deadline = time.monotonic() + rng.uniform(0.05, self.options.longest)
-        while (line := guest.line(deadline)) is not None:
+        # A number of steps, so that the cut falls into work however slow the machine is; then a moment, so that it falls between two reports.
+        wanted = rng.randint(1, self.options.steps)
+        while sum(counts) < wanted:
+            if (line := guest.line(deadline)) is None:
+                self.lost(medium, guest)
+                return None
             count(line)
+        time.sleep(rng.uniform(0, 0.05))
         if guest.process.poll() is not None:
             self.lost(medium, guest)
             return None
@@ -285,7 +285,7 @@ def main():
     parser.add_argument("--kernel", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--cuts", type=int, default=5, help="power cuts for each medium")
-    parser.add_argument("--longest", type=float, default=6.0, help="longest time of work before a cut, seconds")
+    parser.add_argument("--steps", type=int, default=1000, help="most reported steps before a cut")
     parser.add_argument("--media", default="ext4,xfs,devdax,devdax4k")
     parser.add_argument("--module-mib", type=int, default=384)
     parser.add_argument("--cpu", default="max")
