@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Real programs on one pool for a long time, some of them killed; at the end nothing has grown and every block is accounted for.
 
-    soak.py --build DIR [--minutes 60] [--seed N] [--at-once 3]
+    soak.py --build DIR [--minutes 60] [--seed N] [--at-once 3] [--case GLOB]
 
 The cases of tests/apps run several at a time on one pool, each in a directory of its own, which is removed behind it. In every second
 one a process is killed at a random moment (or all of them are); the others must end as they always do. Half of the cases are
@@ -10,6 +10,7 @@ rest: blocks, tables of V, files in the directory of V, memory and descriptors o
 """
 
 import argparse
+import fnmatch
 import json
 import os
 import random
@@ -62,7 +63,8 @@ class Soak:
         self.pool = sides.Pool(self.env, "1G")
         self.tool = sides.find_built(options.build, "pmemfile")
         self.rng = random.Random(options.seed)
-        self.cases = [c for c in self.load() if not c.nightly and not c.user and not c.missing_programs()]
+        self.cases = [c for c in self.load() if fnmatch.fnmatch(c.name, options.case)
+                      and not c.nightly and not c.user and not c.missing_programs()]
         self.failures, self.done, self.kills = [], 0, 0
         self.lock = threading.Lock()
 
@@ -207,6 +209,7 @@ def main():
     parser.add_argument("--round", type=float, default=60, help="seconds between two looks at the figures")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--at-once", type=int, default=3)
+    parser.add_argument("--case", default="*", metavar="GLOB", help="cases by name")
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="pmemfile-soak-", dir="/dev/shm") as work:
