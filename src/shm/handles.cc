@@ -1,5 +1,7 @@
 #include "shm/handles.h"
 
+#include "shm/vlog.h"
+
 namespace pmemfile::shm {
 namespace {
 
@@ -120,7 +122,7 @@ void for_each_handle(const Segment& v, ProcessRef process, HandleVisitor visit, 
   if (entry == nullptr) return;
   walk_tables(v, *entry, [&](u64* words, u64&, bool is_leaf, u32 first) {
     for (u32 i = 0; is_leaf && i < kHandlesPerPage; ++i)
-      if (u64 word = load_acquire(words[i])) visit(context, first + i, word);
+      if (u64 word = load_acquire(words[i]); word != 0 && (word & kClaimMark) == 0) visit(context, first + i, word);
   });
 }
 

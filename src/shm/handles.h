@@ -18,7 +18,8 @@ inline constexpr u32 kHandlesPerPage = kHandlePageBytes / sizeof(u64);
 inline constexpr u32 kHandleTableBits = 20; // handles of one table
 inline constexpr u32 kHandleLimit = 2u << kHandleTableBits;
 
-// A handle word: bits 0..31 description + 1, bit 32: it is a mapping. 0: the handle is free.
+// A handle word: bits 0..31 description + 1, bit 32: it is a mapping. 0: the handle is free. With kClaimMark (vlog.h) a thread is
+// about to use it: to all others it is neither free nor in use.
 inline constexpr u64 kHandleIsMapping = u64{1} << 32;
 constexpr u64 handle_word(u32 description, bool mapping) {
   return (u64{description} + 1) | (mapping ? kHandleIsMapping : 0);

@@ -132,10 +132,6 @@ Result<void> utimens_at(Task& task, At at, Follow follow, bool allow_empty, cons
 
 namespace {
 
-// Private handles at the upper end are for calls that keep a file open for a moment.
-constexpr u32 kPassingHandles = 64;
-constexpr u32 kFirstPassingHandle = kFirstPrivateHandle + (1u << shm::kHandleTableBits) - kPassingHandles;
-
 // Opens `attr` under a handle nobody uses; whoever finds the first taken takes the next.
 Result<u32> open_in_passing(Task& task, const inode::Attr& attr, u32& handle) {
   for (u32 i = 0; i < kPassingHandles * 1000; ++i) {

@@ -43,6 +43,10 @@ auto with_room(Pool& pool, Body&& body) {
   return body();
 }
 
+// Private handles at the upper end are for calls that keep a file open for a moment: no child gets them, no new image keeps them.
+inline constexpr u32 kPassingHandles = 64;
+inline constexpr u32 kFirstPassingHandle = kFirstPrivateHandle + (1u << shm::kHandleTableBits) - kPassingHandles;
+
 // A fresh description of the inode, referred to by the handle. ESTALE: the inode is not the one of `attr` any more.
 // EBUSY: the handle is in use. ENFILE: a table is full.
 Result<u32> make_description(Pool& pool, const inode::Attr& attr, u32 flags, u32 handle);

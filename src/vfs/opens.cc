@@ -175,7 +175,8 @@ Result<u32> make_description(Pool& pool, const inode::Attr& attr, u32 flags, u32
   store_relaxed(description.flags, flags);
   store_relaxed(description.mode, attr.mode);
   store_relaxed(description.offset, u64{0});
-  tx.store(*word, shm::handle_word(static_cast<u32>(index), false));
+  // Another thread may want the same handle for another inode, under another lock.
+  if (!tx.claim(*word, shm::handle_word(static_cast<u32>(index), false))) return Error(EBUSY);
   tx.commit();
   return static_cast<u32>(index);
 }
@@ -195,7 +196,7 @@ Result<void> make_reference(Pool& pool, shm::ProcessRef process, u32 handle, u32
   if (refs == 0 || (refs & shm::kClaimMark) != 0 || description->ino != raw(ino) || vnode == nullptr) return Error(EBADF);
   tx.store(description->refs, refs + 1);
   if (mapping) tx.store(vnode->pins, vnode->pins + 1);
-  tx.store(*word, shm::handle_word(index, mapping));
+  if (!tx.claim(*word, shm::handle_word(index, mapping))) return Error(EBUSY);
   tx.commit();
   return {};
 }
@@ -204,7 +205,7 @@ Result<void> drop_handle(Pool& pool, shm::ProcessRef process, u32 handle) {
   shm::Segment& v = open_tables(pool);
   u64* word = shm::find_handle(v, process, handle);
   u64 value = word == nullptr ? 0 : load_acquire(*word);
-  if (value == 0) return Error(EBADF);
+  if (value == 0 || (value & shm::kClaimMark) != 0) return Error(EBADF);
   OpenDescription* description = shm::description_at(v, shm::handle_description(value));
   if (description == nullptr) return Error(kErrnoCorrupt);
   Ino ino{load_acquire(description->ino)};

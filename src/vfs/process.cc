@@ -64,16 +64,17 @@ struct Copy {
 
 void copy_handle(void* context, u32 handle, u64 word) {
   auto& copy = *static_cast<Copy*>(context);
-  if (copy.error != 0) return;
+  if (copy.error != 0 || handle >= kFirstPassingHandle) return;
   bool mapping = (word & shm::kHandleIsMapping) != 0;
   auto made = make_reference(*copy.pool, copy.child, handle, shm::handle_description(word), mapping);
   // EBADF: closed by another thread meanwhile.
   if (!made.ok() && made.error() != EBADF) copy.error = made.error();
 }
 
-void drop_if_mapping(void* context, u32 handle, u64 word) {
+// What ended with the old image: its mappings, and what other threads had open for a moment.
+void drop_if_of_image(void* context, u32 handle, u64 word) {
   Pool& pool = *static_cast<Pool*>(context);
-  if ((word & shm::kHandleIsMapping) != 0) (void)close_handle(pool, handle);
+  if ((word & shm::kHandleIsMapping) != 0 || handle >= kFirstPassingHandle) (void)close_handle(pool, handle);
 }
 
 struct Visit {
@@ -342,7 +343,7 @@ Result<Pool*> adopt_reader(const Passed& passed, AttachFailure* failure) {
   pool->set_device(passed.device);
   Segment& tables = open_tables(*pool);
   shm::for_each_handle(tables, tables.self, unlock_own_words, &tables);
-  shm::for_each_handle(tables, tables.self, drop_if_mapping, pool);
+  shm::for_each_handle(tables, tables.self, drop_if_of_image, pool);
   return pool;
 }
 
@@ -368,8 +369,7 @@ Result<Pool*> Pool::adopt(const char* text, AttachFailure* failure) {
   repair_own_threads(*pool);
   Segment& v = pool->store_.segment;
   shm::for_each_handle(v, v.self, unlock_own_words, &v);
-  // The old image's mappings went with it.
-  shm::for_each_handle(v, v.self, drop_if_mapping, pool);
+  shm::for_each_handle(v, v.self, drop_if_of_image, pool);
   return pool;
 }
 

@@ -16,7 +16,7 @@ constexpr u32 kTransitHandle = 0;
 Result<u32> description_of_handle(const Segment& v, ProcessRef process, u32 handle) {
   u64* word = shm::find_handle(v, process, handle);
   u64 value = word == nullptr ? 0 : load_acquire(*word);
-  if (value == 0 || (value & shm::kHandleIsMapping) != 0) return Error(EBADF);
+  if (value == 0 || (value & (shm::kHandleIsMapping | shm::kClaimMark)) != 0) return Error(EBADF);
   return shm::handle_description(value);
 }
 

@@ -22,6 +22,11 @@ bool is_damage(const journal::Store& store, const dir::LookupProof& proof, int e
   return PMEMFILE_UNLIKELY(error == ESTALE) && proof.holds(store);
 }
 
+// What looks like damage under an entry that has changed meanwhile is a race: the number was somebody else's for a while.
+bool is_race(const journal::Store& store, const dir::LookupProof& proof, int error) {
+  return PMEMFILE_UNLIKELY(error == kErrnoCorrupt) && !proof.holds(store);
+}
+
 } // namespace
 
 bool in_group(const Credentials& credentials, u32 gid) {
@@ -77,22 +82,24 @@ __attribute__((noinline)) bool same_identity_slow(journal::Store& store, Ino ino
 
 // ---- Targets of symlinks ------------------------------------------------------------------------------------
 
+// `identity`: 0, and it becomes that of the inode that was found; or only that one will do. Damage is what is wrong with the inode
+// that was meant: an inode number may have been used again for something that is no symlink.
 Result<u32> target_length(journal::Store& store, Ino link, u64& identity) {
   if (!store.inode_in_range(link)) return Error(kErrnoCorrupt);
   return journal::read_consistent(store, shm::inode_key(store.segment, link), [&](const journal::View& view) -> Result<u32> {
     u64 mode_word = load_at(view, link, layout::kInodeModeWord);
-    identity = load_at(view, link, layout::kInodeIdentity);
+    u64 found = load_at(view, link, layout::kInodeIdentity);
     u64 size = load_at(view, link, layout::kInodeSize);
-    if (mode_word == 0) return Error(ESTALE);
-    if ((identity & 0xffff) != layout::kInodeMagic || !is_link(mode_word & 0xffff) || size == 0 || size >= kPathMax)
+    if (mode_word == 0 || (identity != 0 && found != identity)) return Error(ESTALE);
+    if ((found & 0xffff) != layout::kInodeMagic || !is_link(mode_word & 0xffff) || size == 0 || size >= kPathMax)
       return Error(kErrnoCorrupt);
+    identity = found;
     return static_cast<u32>(size);
   });
 }
 
 Result<void> read_target(journal::Store& store, Ino link, u64 identity, u32 offset, char* to, u32 size) {
-  u64 total = 0;
-  total = TRY(target_length(store, link, total));
+  u64 total = TRY(target_length(store, link, identity));
   if (offset > total || size > total - offset) return Error(same_identity(store, link, identity) ? kErrnoCorrupt : ESTALE);
   if (total <= layout::kInlineTargetBytes) {
     auto copy = [&](const journal::View& view) -> Result<void> {
@@ -105,7 +112,9 @@ Result<void> read_target(journal::Store& store, Ino link, u64 identity, u32 offs
     TRY(journal::read_consistent(store, shm::inode_key(store.segment, link), copy));
   } else {
     data::IoVec vector{to, size};
-    if (TRY(data::read(store, link, offset, &vector, 1)) != size) return Error(ESTALE);
+    Result<u64> bytes = data::read(store, link, offset, &vector, 1);
+    if (bytes.ok() ? bytes.value() != size : !same_identity(store, link, identity)) return Error(ESTALE);
+    TRY(bytes);
   }
   // The target is written before the inode has its identity and never again.
   if (!same_identity(store, link, identity)) return Error(ESTALE);
@@ -281,7 +290,8 @@ Result<void> Walk::lookup(dir::Entry& entry) {
 bool Walk::entry_stands(const dir::Entry& entry) {
   if (PMEMFILE_LIKELY(proof_.holds(store_))) return true;
   dir::Entry again;
-  return lookup(again).ok() && again.ino == entry.ino && again.key == entry.key;
+  // The name may have become another kind of object with the same number.
+  return lookup(again).ok() && again.ino == entry.ino && again.key == entry.key && again.type == entry.type;
 }
 
 Result<void> Walk::step_to_object(const dir::Entry& entry) {
@@ -332,7 +342,7 @@ Result<void> Walk::go_up() {
     if (after.parent != before.parent || after.removed) return Error(ESTALE);
   }
   TRY(up);
-  if (!is_dir(up.value().mode)) return Error(kErrnoCorrupt);
+  if (!is_dir(up.value().mode)) return Error(same_identity(store_, up.value().ino, up.value().identity) ? kErrnoCorrupt : ESTALE);
   node_ = up.value();
   return {};
 }
@@ -345,7 +355,7 @@ __attribute__((noinline)) Result<void> Walk::follow_link(const dir::Entry& entry
   Frame frame{entry.ino, 0, 0, 0};
   Result<u32> length = target_length(store_, entry.ino, frame.identity);
   if (is_damage(store_, proof_, length.error())) return Error(kErrnoCorrupt);
-  if (!entry_stands(entry)) return Error(ESTALE);
+  if (is_race(store_, proof_, length.error()) || !entry_stands(entry)) return Error(ESTALE);
   frame.length = static_cast<u16>(TRY(length));
   char edge = 0;
   bool tail = at_end();

@@ -39,6 +39,14 @@ for round_, line in enumerate(sys.stdin):
     print(len(os.listdir(sys.argv[1])), os.statvfs(sys.argv[1]).f_bfree, flush=True)
 """
 
+BINDER = """
+import os, socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.bind(sys.argv[1])
+s.close()
+os.unlink(sys.argv[1])
+"""
+
 
 def descendants(leader):
     found = []
@@ -158,9 +166,10 @@ class Soak:
         return sum(len(files) for _, _, files in os.walk(self.shm))
 
     def settle(self):
-        """The dead are buried in passing: a few processes that come and go do it."""
+        """The dead are buried in passing: a few processes that come and go do it; their sockets by who binds the next one."""
         for _ in range(40):
             subprocess.run(["/bin/ls", self.env.mount], env={"PATH": sides.PATH, **self.variables()}, capture_output=True, check=True)
+        subprocess.run([sys.executable, "-c", BINDER, f"{self.env.mount}/bound"], env={"PATH": sides.PATH, **self.variables()}, check=True)
 
     def compare(self, first, last):
         for name in first:
