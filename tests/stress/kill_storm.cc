@@ -9,7 +9,7 @@
 // Workers pause between bursts of operations, so that processes are stopped by the storm and not by each other: sixteen that
 // always want one of two processors wait for it, and for the deaths of others, nearly all the time.
 //
-//   kill_storm [--workers N] [--seconds N | --events N] [--seed N] [--dir PATH: of its own] [--calm 1: nobody dies]
+//   kill_storm [--workers N] [--seconds N] [--events N] [--seed N] [--dir PATH: of its own] [--calm 1: nobody dies]
 //
 // Prints the seed, the kills, stops and forks, the slowest operations, and exits with 1 on a difference or a stall.
 #include <fcntl.h>
@@ -437,8 +437,8 @@ bool check_pool(const std::string& path, u64 free_at_start) {
 
 struct Settings {
   int workers = 4;
-  double seconds = 5;
-  u64 events = 0, seed = 0; // events: instead of a time
+  double seconds = 0; // both may be given: whichever is reached first
+  u64 events = 0, seed = 0;
   std::string path;
   bool calm = false;
 };
@@ -453,7 +453,9 @@ class Storm {
     for (int i = 0; i < settings_.workers; ++i) pids_[i] = start_worker(settings_.path, i, shared_, random_());
     u64 end = now_ns() + static_cast<u64>(settings_.seconds * 1e9);
     bool good = true;
-    auto over = [&] { return settings_.events != 0 ? kills_ + stops_ + forks() >= settings_.events : now_ns() >= end; };
+    auto over = [&] {
+      return (settings_.events != 0 && kills_ + stops_ + forks() >= settings_.events) || (settings_.seconds != 0 && now_ns() >= end);
+    };
     while (good && !over()) {
       shared_.storm = settings_.calm ? 0 : 1;
       for (u64 until = now_ns() + kStorm_ns; good && now_ns() < until && !over();) good = event();
@@ -603,6 +605,7 @@ int main(int argc, char** argv) {
     else if (arguments.is("--calm")) settings.calm = arguments.number() != 0;
     else arguments.refuse();
   }
-  if (!arguments.good("kill_storm [--workers N] [--seconds N | --events N] [--seed N] [--dir PATH] [--calm 1]")) return 2;
+  if (!arguments.good("kill_storm [--workers N] [--seconds N] [--events N] [--seed N] [--dir PATH] [--calm 1]")) return 2;
+  if (settings.seconds == 0 && settings.events == 0) settings.seconds = 5;
   return pmemfile::run(settings);
 }
