@@ -23,6 +23,6 @@ for target; do
     /inline 8-bit counters/ { sub(/^\(/, "", $5); all = $5 }
     /past validation/ { share = $0; sub(/.*\(/, "", share); sub(/ %.*/, "", share) }
     END { printf "%-12s %9d executions, %7.0f a second of processor time, %d of %d counters, %s %% past validation\n",
-                 target, n, cpu > 0 ? n / cpu : 0, cov, all, share }' "$log"
+                 target, n, (cpu > 0 ? n / cpu : 0), cov, all, share }' "$log"
 done
 exit $status

@@ -91,6 +91,7 @@ struct State {
   Room pool_room, segment_room;
   Room pieces[kMostPieces]; // anonymous memory
   u64 pool_bytes = 0, segment_bytes = 0, segment_ino = 0; // 0: there is no V
+  bool was_mapped = false;
   u64 randoms = 0;
   File fds[kFds] = {};
   Lock locks[kMostLocks];
@@ -255,6 +256,7 @@ long map(u64 bytes, long flags, long fd) {
   Room& room = pool ? s.pool_room : s.segment_room;
   if (room.used() || bytes != (pool ? s.pool_bytes : s.segment_bytes)) give_up("maps other than the whole file once", fd);
   room.open(bytes);
+  s.was_mapped |= pool;
   return as_arg(room.base());
 }
 
@@ -313,6 +315,7 @@ void start(std::span<const std::byte> pool) {
   must_be_at_rest();
   s.pool_bytes = pool.size();
   s.segment_ino = s.segment_bytes = 0;
+  s.was_mapped = false;
   s.pool_room.touch([&](std::byte* to) { std::memcpy(to, pool.data(), pool.size()); });
 }
 
@@ -321,6 +324,8 @@ void read_pool(std::vector<std::byte>& to) {
   to.resize(s.pool_bytes);
   s.pool_room.touch([&](const std::byte* from) { std::memcpy(to.data(), from, to.size()); });
 }
+
+bool was_mapped() { return state().was_mapped; }
 
 void must_be_at_rest() {
   State& s = state();

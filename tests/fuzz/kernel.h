@@ -21,6 +21,8 @@ inline constexpr char kShmDir[] = "/fuzz/shm";
 void start(std::span<const std::byte> pool);
 // What is in the pool file now.
 void read_pool(std::vector<std::byte>& to);
+// Has the pool been mapped since the start: were its superblocks believed?
+bool was_mapped();
 // Ends the program if something is still open, mapped or locked.
 void must_be_at_rest();
 

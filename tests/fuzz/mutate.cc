@@ -27,7 +27,7 @@ Record fresh(Random& random) {
   if (!operation && random() % 2 != 0) record.kind = kSetWord;
   // What is mostly refused at the door hides everything else.
   bool at_the_door = record.kind == kGeometry || record.kind == kState || record.kind == kCut;
-  if (at_the_door && random() % 8 != 0) record.kind = kEnlist;
+  if (at_the_door && random() % 8 != 0) record.kind = kSetWord;
   record.group = u8(random() % 16);
   record.index = u8(random() % 32);
   record.form = u8(random() % 16);
