@@ -30,7 +30,8 @@ namespace {
 
 constexpr u64 kGuardBytes = 1 << 20;
 
-// Mapped once; `used` bytes of it may be touched, what follows in its last page only without AddressSanitizer.
+// Mapped once, between pages that nobody may touch. While it is in use its first bytes may be touched; AddressSanitizer sees what
+// touches the rest, or any of it at another time.
 class Room {
  public:
   std::byte* base() const { return base_; }
