@@ -47,4 +47,7 @@ constexpr T max_of(T a, T b) { return a < b ? b : a; }
 #define PMEMFILE_LIKELY(x) __builtin_expect(!!(x), 1)
 // Large zero data that few processes touch: it stands behind the rest, so that what every start touches shares few pages.
 #define PMEMFILE_BULKY __attribute__((section(".bss.z")))
+// Before that, behind the small words: what every process touches, and last what begins with such parts.
+#define PMEMFILE_TOUCHED __attribute__((section(".bss.x")))
+#define PMEMFILE_TOUCHED_HEAD __attribute__((section(".bss.y")))
 #define PMEMFILE_UNLIKELY(x) __builtin_expect(!!(x), 0)

@@ -71,24 +71,49 @@ struct Note {
   bool shared;  // parent and child find this very note
 };
 constexpr u64 kTaken = 1;
-constexpr unsigned kNotes = 256;
-PMEMFILE_BULKY Note notes[kNotes];
+// Few are in use at once: the first ones share a page with what a clone touches anyway.
+constexpr unsigned kFirstNotes = 4, kMoreNotes = 252;
+Note first_notes[kFirstNotes];
+PMEMFILE_BULKY Note more_notes[kMoreNotes];
+bool more_are_used = false; // once one was
 u64 last_sequence = 0;
+
+// Calls each(note) until it returns true.
+template <class F>
+void for_each_note(F each) {
+  for (Note& note : first_notes)
+    if (each(note)) return;
+  if (!load_relaxed(more_are_used)) return;
+  for (Note& note : more_notes)
+    if (each(note)) return;
+}
 
 Note* find_note(u64 key) {
   Note* latest = nullptr;
-  for (Note& note : notes)
+  for_each_note([&](Note& note) {
     if (load_acquire(note.key) == key && (latest == nullptr || note.sequence > latest->sequence)) latest = &note;
+    return false;
+  });
   return latest;
+}
+
+Note* take_free_note() {
+  Note* taken = nullptr;
+  auto take = [&](Note& note) {
+    u64 free = 0;
+    if (compare_exchange(note.key, free, kTaken)) taken = &note;
+    return taken != nullptr;
+  };
+  for_each_note(take);
+  if (taken != nullptr || load_relaxed(more_are_used)) return taken;
+  store_release(more_are_used, true);
+  for_each_note(take);
+  return taken;
 }
 
 // False: every note is in use.
 bool leave_note(u64 key, u64 flags, u64 child, Note* reuse) {
-  Note* note = reuse;
-  for (unsigned i = 0; note == nullptr && i < kNotes; ++i) {
-    u64 expected = 0;
-    if (compare_exchange(notes[i].key, expected, kTaken)) note = &notes[i];
-  }
+  Note* note = reuse != nullptr ? reuse : take_free_note();
   if (note == nullptr) return false;
   note->sequence = fetch_add(last_sequence, u64{1}) + 1;
   note->flags = flags;
@@ -113,7 +138,11 @@ bool leave_notes(const Frame& frame, const CloneCall& call) {
 // What lies on the parent's stack in a copied memory is of no use here, nor
 // are the notes of its other threads.
 void forget_all_notes() {
-  for (Note& note : notes) store_release(note.key, u64{0});
+  for_each_note([](Note& note) {
+    store_release(note.key, u64{0});
+    return false;
+  });
+  store_relaxed(more_are_used, false);
 }
 
 void returned_in_child(Frame& frame, const ChildEvents& events, Note* note) {

@@ -26,7 +26,8 @@ struct ChildRun {
   char* exec_room; // what the child's exec mapped in our memory
   u64 exec_room_bytes;
   ThreadWords words; // of the parent, whose thread-local storage a child in our memory uses
-  Process process; // of a child that runs in our memory
+  u8 block_words[kThreadWordsBytes]; // for a child of fork, which finds an empty block
+  Process* process; // of a child that runs in our memory: made for the first of them, kept
 };
 
 namespace {
@@ -40,32 +41,53 @@ intercept::CloneKind kind_of(u64 flags) {
 }
 
 // One run that is over, with its rooms, for the next child: to map, touch and unmap them each time would cost more than all
-// else that is done for a child.
+// else that is done for a child. The first one lies with our other data.
 ChildRun* g_spare_run;
+PMEMFILE_TOUCHED alignas(ChildRun) char g_first_run[sizeof(ChildRun)];
+u32 g_first_run_in_use;
+
+void* map_room(u64 bytes) {
+  long room = raw_syscall(SYS_mmap, 0, static_cast<long>(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return is_syscall_error(room) ? nullptr : reinterpret_cast<void*>(room);
+}
+void unmap_room(void* room, u64 bytes) {
+  if (room != nullptr) raw_syscall(SYS_munmap, as_arg(room), static_cast<long>(bytes));
+}
 
 ChildRun* take_run() {
   if (ChildRun* spare = exchange(g_spare_run, static_cast<ChildRun*>(nullptr))) return spare;
-  long room = raw_syscall(SYS_mmap, 0, sizeof(ChildRun), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  return is_syscall_error(room) ? nullptr : reinterpret_cast<ChildRun*>(room);
+  if (exchange(g_first_run_in_use, 1u) == 0) return reinterpret_cast<ChildRun*>(g_first_run);
+  return static_cast<ChildRun*>(map_room(sizeof(ChildRun)));
+}
+
+void free_rooms(ChildRun* run) {
+  unmap_room(run->exec_room, run->exec_room_bytes);
+  if (run->process == nullptr) return;
+  unmap_room(run->process->fds, kMaxDescriptors * sizeof(u64));
+  unmap_room(run->process, sizeof(Process));
 }
 
 void free_run(ChildRun* run) {
-  free_groups(run->process.identity);
+  if (run->kind != intercept::CloneKind::Fork && run->process != nullptr) {
+    free_groups(run->process->identity);
+    for (auto& pool : run->process->pools) pool = nullptr;
+  }
   for (auto& ticket : run->tickets) ticket = {};
-  for (auto& pool : run->process.pools) pool = nullptr;
   run->locked = false;
   ChildRun* none = nullptr;
   if (compare_exchange(g_spare_run, none, run)) return;
-  if (run->exec_room != nullptr) raw_syscall(SYS_munmap, as_arg(run->exec_room), static_cast<long>(run->exec_room_bytes));
-  if (run->process.fds != nullptr) raw_syscall(SYS_munmap, as_arg(run->process.fds), kMaxDescriptors * sizeof(u64));
-  raw_syscall(SYS_munmap, as_arg(run), sizeof(ChildRun));
+  free_rooms(run);
+  if (run != reinterpret_cast<ChildRun*>(g_first_run)) return unmap_room(run, sizeof(ChildRun));
+  run->exec_room = nullptr;
+  run->process = nullptr;
+  store_release(g_first_run_in_use, 0u);
 }
 
 // The parent's side is over: `alive` says whether there is a child.
 void end_run(ChildRun* run, bool alive) {
   Process& process = current_process();
   for (u32 i = 0; i < g_mount_count; ++i) {
-    vfs::Pool* view = run->process.pools[i];
+    vfs::Pool* view = run->kind != intercept::CloneKind::Fork && run->process != nullptr ? run->process->pools[i] : nullptr;
     if (process.pools[i] == nullptr) { // it attached itself, or did not
       if (view != nullptr) vfs::Pool::forget(view);
       continue;
@@ -84,7 +106,9 @@ void end_run(ChildRun* run, bool alive) {
 
 // A private copy of the descriptor table and all else for a child in our memory.
 long copy_process(ChildRun* run, Process& from) {
-  Process& copy = run->process;
+  if (run->process == nullptr) run->process = static_cast<Process*>(map_room(sizeof(Process)));
+  if (run->process == nullptr) return -ENOMEM;
+  Process& copy = *run->process;
   u64* table = copy.fds; // of a child before this one
   u32 table_end = copy.fd_end;
   copy = from;
@@ -105,6 +129,23 @@ long copy_process(ChildRun* run, Process& from) {
     copy.pools[i] = view.value();
   }
   return 0;
+}
+
+// The rooms of a thread are of no use to a child of fork but as rooms: it finds them empty. So neither does the kernel copy
+// their page tables nor do parent and child copy pages when they next write there, which costs more than the rest of a fork.
+void wipe_in_children(ThreadBlock& block) {
+  if (block.is_wiped_in_children) return;
+  constexpr u64 kBegin = offsetof(ThreadBlock, stack);
+  block.is_wiped_in_children = raw_syscall(SYS_madvise, as_arg(block.stack), sizeof(ThreadBlock) - kBegin, MADV_WIPEONFORK) == 0;
+}
+
+void keep_block_words(ChildRun* run, const ThreadBlock& block) { memcpy(run->block_words, &block.next, kThreadWordsBytes); }
+// In the child, before anything else of ours looks at its block.
+void restore_block_words() {
+  ThreadBlock& block = *t_thread.block;
+  memcpy(&block.next, t_thread.forking->block_words, kThreadWordsBytes);
+  block.pending_count = 0; // signals that came before the fork are the parent's
+  t_thread.forking = nullptr;
 }
 
 long begin_run(Call& call, intercept::CloneKind kind) {
@@ -139,6 +180,11 @@ long begin_run(Call& call, intercept::CloneKind kind) {
   }
   run->outer = call.block.children;
   call.block.children = run;
+  if (kind == intercept::CloneKind::Fork) {
+    wipe_in_children(call.block);
+    keep_block_words(run, call.block);
+    t_thread.forking = run;
+  }
   return 0;
 }
 
@@ -169,6 +215,9 @@ long parent_event(void* argument) {
     end_run(run, mine && event->result > 0);
     if (mine) break;
   }
+  // A handler of the program may have forked while another fork was being prepared.
+  ChildRun* outer = block.children;
+  t_thread.forking = outer != nullptr && outer->kind == intercept::CloneKind::Fork ? outer : nullptr;
   return 0;
 }
 
@@ -178,7 +227,7 @@ long child_event(void* argument) {
   ChildRun* run = block.children;
   if (run == nullptr) return 0;
   if (event->kind != intercept::CloneKind::Fork) {
-    t_thread.process = &run->process;
+    t_thread.process = run->process;
     return 0;
   }
   // A copy of the memory: this thread is the only one.
@@ -227,6 +276,7 @@ void on_child(intercept::Frame& frame, intercept::CloneKind kind, u64) {
     if (load_relaxed(g_guest_count) != 0) forget_guest(static_cast<i32>(raw_syscall(SYS_gettid)));
     return;
   }
+  if (kind == intercept::CloneKind::Fork && t_thread.forking != nullptr) restore_block_words();
   EventCall call{&frame, kind, 0};
   run_event(child_event, call);
 }

@@ -12,15 +12,18 @@ u32 g_mount_count;
 
 namespace {
 
-__attribute__((section(".bss.y"))) char g_texts[32768]; // its head is touched by every start
-u64 g_texts_used;
+PMEMFILE_TOUCHED char g_few_texts[512]; // mostly enough
+PMEMFILE_BULKY char g_texts[32768];
+u64 g_few_texts_used, g_texts_used;
 
 const char* keep(std::string_view text) {
-  if (text.size() + 1 > sizeof g_texts - g_texts_used) give_up("the environment is too large", part(text, 0, 60), "shorten PMEMFILE_POOLS");
-  char* copy = g_texts + g_texts_used;
+  bool few = text.size() + 1 <= sizeof g_few_texts - g_few_texts_used;
+  u64& used = few ? g_few_texts_used : g_texts_used;
+  if (!few && text.size() + 1 > sizeof g_texts - used) give_up("the environment is too large", part(text, 0, 60), "shorten PMEMFILE_POOLS");
+  char* copy = (few ? g_few_texts : g_texts) + used;
   memcpy(copy, text.data(), text.size());
   copy[text.size()] = '\0';
-  g_texts_used += text.size() + 1;
+  used += text.size() + 1;
   return copy;
 }
 

@@ -21,7 +21,7 @@
 namespace pmemfile::preload {
 
 __thread ThreadWords t_thread __attribute__((tls_model("initial-exec")));
-Process g_process;
+PMEMFILE_TOUCHED_HEAD Process g_process;
 
 namespace {
 

@@ -8,7 +8,7 @@
 
 namespace pmemfile::preload {
 
-char g_exe_path[kPathBytes];
+PMEMFILE_BULKY char g_exe_path[kPathBytes];
 
 long open_mount_list(Call& call, Special which, int flags) {
   bool info = which == Special::kProcMountinfo;

@@ -9,7 +9,7 @@
 
 namespace pmemfile::preload {
 
-u32 g_served[kCalls];
+PMEMFILE_BULKY u32 g_served[kCalls];
 PMEMFILE_BULKY u32 g_refused[kCalls];
 int g_log_fd = -1;
 

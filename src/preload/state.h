@@ -150,6 +150,7 @@ struct alignas(4096) ThreadBlock {
   u64 saved_mask;
   bool pending_restart; // all pending handlers were installed with SA_RESTART
   struct ChildRun* children; // children.cc: clones of this thread that are under way, innermost first
+  bool is_wiped_in_children; // of fork: they find zeros, and get the words from `next` to `identity` back (children.cc)
   Identity identity; // with Process::identity_per_thread
   PendingSignal pending[kMaxPending];
   char escape[kPathBytes];
@@ -159,6 +160,7 @@ struct alignas(4096) ThreadBlock {
   u8 scratch[16384];
 };
 static_assert(offsetof(ThreadBlock, stack) + sizeof(ThreadBlock::stack) == offsetof(ThreadBlock, next));
+inline constexpr u64 kThreadWordsBytes = offsetof(ThreadBlock, pending) - offsetof(ThreadBlock, next);
 static_assert(sizeof(ThreadBlock::stack) % 16 == 0);
 
 // Initial-exec thread-local words.
@@ -167,6 +169,7 @@ struct ThreadWords {
   ThreadBlock* block;
   u32 in_call;      // inside a served call
   u32 fault_repeats; // of the same address, although it was filled
+  struct ChildRun* forking; // a fork of this thread, which its child finds here
   u64 fault_address;
   u64 altstack_base, altstack_bytes;
   u64 blocked_faults; // SIGSEGV and SIGBUS as the program blocks them (signals.h)

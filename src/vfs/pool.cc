@@ -339,6 +339,23 @@ Result<void> attach_steps(Attach& a) {
 
 } // namespace
 
+namespace {
+
+// The first Pool of a process lies with what else it touches: a mapping and a page less.
+PMEMFILE_TOUCHED alignas(Pool) char g_first_room[sizeof(Pool)];
+u32 g_first_room_in_use;
+
+Result<void*> make_pool_room() {
+  if (exchange(g_first_room_in_use, 1u) == 0) return static_cast<void*>(g_first_room);
+  return map_private(sizeof(Pool));
+}
+void free_pool_room(Pool* pool) {
+  if (static_cast<void*>(pool) != g_first_room) raw_syscall(SYS_munmap, as_arg(pool), sizeof(Pool));
+  else store_release(g_first_room_in_use, 0u);
+}
+
+} // namespace
+
 void PoolInternals::destroy(Pool* pool) {
   Store& store = pool->store_;
   if (store.segment.base != nullptr) shm::unmap_segment(store.segment);
@@ -349,12 +366,12 @@ void PoolInternals::destroy(Pool* pool) {
   // Of an attach that was refused after it had registered: its entry is a dead one's.
   if (pool->token_fd_ >= 0) raw_syscall(SYS_close, pool->token_fd_);
   if (pool->pool_fd_ >= 0) raw_syscall(SYS_close, pool->pool_fd_);
-  raw_syscall(SYS_munmap, as_arg(pool), sizeof(Pool));
+  free_pool_room(pool);
 }
 
 Result<Pool*> Pool::attach(const char* path, const AttachOptions& options, AttachFailure* failure) {
   vdso_start();
-  auto memory = map_private(sizeof(Pool));
+  auto memory = make_pool_room();
   if (!memory.ok()) return fail(failure, ENOMEM, path, "no memory");
   Pool* pool = new (memory.value()) Pool();
   Attach steps{path, options, failure, pool};
@@ -388,7 +405,7 @@ void Pool::forget(Pool* pool) {
 // nothing. The descriptors belong to the Pool afterwards, also on failure.
 Result<Pool*> PoolInternals::map_inherited(int pool_fd, int segment_fd, bool read_only, AttachFailure* failure) {
   vdso_start();
-  Pool* pool = new (TRY(map_private(sizeof(Pool)))) Pool();
+  Pool* pool = new (TRY(make_pool_room())) Pool();
   AttachOptions options;
   Attach a{"inherited pool", options, failure, pool};
   a.fd = pool_fd;
