@@ -56,6 +56,23 @@ u64 below_library(u64 bytes, u64 distance) {
   return bytes < kHugePageBytes || here < kLowest + wanted ? 0 : here - wanted;
 }
 
+namespace {
+// The kernel puts multiples of a huge page where one could stand, and anything else right below what was mapped before.
+constexpr u64 kNearSlack = 4096;
+} // namespace
+
+void* map_near(u64 bytes) {
+  long room = raw_syscall(SYS_mmap, 0, static_cast<long>(bytes + kNearSlack), PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (is_syscall_error(room)) return nullptr;
+  raw_syscall(SYS_madvise, room, static_cast<long>(bytes + kNearSlack), MADV_DONTDUMP);
+  raw_syscall(SYS_madvise, room, static_cast<long>(bytes + kNearSlack), MADV_NOHUGEPAGE);
+  return reinterpret_cast<char*>(room) + kNearSlack;
+}
+void unmap_near(void* room, u64 bytes) {
+  raw_syscall(SYS_munmap, as_arg(static_cast<char*>(room) - kNearSlack), static_cast<long>(bytes + kNearSlack));
+}
+
 void gather_in_huge_pages(int fd, u64 bytes) {
   struct statfs fs {};
   if (bytes < kHugePageBytes || raw_syscall(SYS_fstatfs, fd, as_arg(&fs)) != 0 || fs.f_type != TMPFS_MAGIC) return;

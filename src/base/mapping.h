@@ -18,6 +18,11 @@ long map_aligned(int fd, u64 bytes, int protection, int flags, u64 hint = 0);
 // kernel's choice goes there. 0 if there is none.
 u64 below_library(u64 bytes, u64 distance);
 
+// Zeroed private memory, of which few pages are touched, the last ones first: they lie beside what is mapped already, so that
+// they need no page tables of their own, which cost more than a page. Not in core dumps. Null: none.
+void* map_near(u64 bytes);
+void unmap_near(void* room, u64 bytes);
+
 // A file on tmpfs is held in huge pages from now on as far as the kernel has some, whatever the mount or the system says
 // about them by default (Linux 6.1; older ones leave it as it is). The file has its size; what is missing is allocated and zero.
 // Only a matter of speed: call fallocate(2) afterwards for the rest and for the error.

@@ -18,8 +18,16 @@ struct Store {
   pmem::Medium medium;
   layout::Geometry geometry; // the checked copy; the pool's is never read again
   shm::Segment segment;
-  // Staging room of operations, one for each record slot, process-private, mapped at attach, touched lazily.
+  // Staging room of operations, one for each record slot, process-private, mapped at attach, touched lazily. The slot that this
+  // process took first, mostly its only one, has a room that lies with other data of the process.
   u8* staging = nullptr;
+  u8* first_staging = nullptr; // null: it has not
+  u32 first_slot_plus_1 = 0;
+  u8* staging_of(u32 slot) {
+    u32 first = load_relaxed(first_slot_plus_1);
+    if (first == 0 && first_staging != nullptr && compare_exchange(first_slot_plus_1, first, slot + 1)) first = slot + 1;
+    return first == slot + 1 && first_staging != nullptr ? first_staging : staging + u64{slot} * kStagingBytes;
+  }
   bool atomic_data = false; // overwrites go to new blocks (data=atomic)
   // How waiters ask whether an owner lives, and who repairs what a dead process left behind (locks, slots,
   // descriptions): set by the room that knows all of it; its context is this Store.

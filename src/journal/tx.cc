@@ -37,7 +37,7 @@ const char* opcode_text(Opcode opcode) {
 
 Tx::Tx(Store& store, Opcode opcode)
     : store_(store), slot_(shm::take_slot(store.segment, slot_hint(store), store.waiter)) {
-  lines_ = reinterpret_cast<StagedLine*>(store.staging + u64{slot_} * kStagingBytes);
+  lines_ = reinterpret_cast<StagedLine*>(store.staging_of(slot_));
   static_assert(sizeof(StagedLine) * layout::kMaxRecordLines <= kStagingBytes);
   shm::Slot& slot = store.segment.slots[slot_];
   store_relaxed(slot.opcode, static_cast<u32>(opcode));

@@ -52,21 +52,17 @@ Result<u64> device_dax_bytes(const struct stat& status) {
   return bytes;
 }
 
-u64 mapping_page_bytes(int fd, const struct stat& status) {
+u64 mapping_page_bytes(const struct stat& status, const struct statfs& fs) {
   constexpr u64 kUsual = 4096, kHuge = 2 << 20;
   if (S_ISCHR(status.st_mode)) {
     u64 align = number_in_sysfs(status.st_rdev, "align");
     return align != 0 ? align : kHuge;
   }
-  struct statfs fs{};
-  bool huge = raw_syscall(SYS_fstatfs, fd, as_arg(&fs)) == 0 && static_cast<u32>(fs.f_type) == HUGETLBFS_MAGIC;
-  return huge ? static_cast<u64>(fs.f_bsize) : kUsual;
+  return static_cast<u32>(fs.f_type) == HUGETLBFS_MAGIC ? static_cast<u64>(fs.f_bsize) : kUsual;
 }
 
-Persistence level_without_sync(int fd, bool is_device) {
+Persistence level_without_sync(const struct statfs& fs, bool is_device) {
   if (is_device) return Persistence::kPowerFailSafe;
-  struct statfs fs{};
-  if (is_error(raw_syscall(SYS_fstatfs, fd, as_arg(&fs)))) return Persistence::kPageCache;
   if (fs.f_type == TMPFS_MAGIC || static_cast<u32>(fs.f_type) == HUGETLBFS_MAGIC || fs.f_type == RAMFS_MAGIC)
     return Persistence::kVolatile;
   return Persistence::kPageCache;
@@ -96,29 +92,28 @@ WriteBack best_write_back() {
   return (ebx & bit_CLFLUSHOPT) != 0 ? WriteBack::kClflushopt : WriteBack::kClflush;
 }
 
-struct stat stat_of(int fd) {
-  struct stat status{};
-  raw_syscall(SYS_fstat, fd, as_arg(&status));
-  return status;
-}
-
-} // namespace
-
-Result<u64> file_bytes(int fd) {
+Result<struct stat> stat_of(int fd) {
   struct stat status{};
   long result = raw_syscall(SYS_fstat, fd, as_arg(&status));
   if (is_error(result)) return Error(static_cast<int>(-result));
+  return status;
+}
+
+Result<u64> bytes_of(const struct stat& status) {
   if (S_ISREG(status.st_mode)) return static_cast<u64>(status.st_size);
   if (S_ISCHR(status.st_mode)) return device_dax_bytes(status);
   return Error(S_ISDIR(status.st_mode) ? EISDIR : EINVAL);
 }
 
+} // namespace
+
+Result<u64> file_bytes(int fd) { return bytes_of(TRY(stat_of(fd))); }
+
 Result<u64> read_bytes(int fd, u64 offset, void* to, u64 size) {
-  if (!S_ISCHR(stat_of(fd).st_mode)) {
-    long count = raw_syscall(SYS_pread64, fd, as_arg(to), static_cast<long>(size), static_cast<long>(offset));
-    if (is_error(count)) return Error(static_cast<int>(-count));
-    return static_cast<u64>(count);
-  }
+  // A device-DAX node cannot be read.
+  long count = raw_syscall(SYS_pread64, fd, as_arg(to), static_cast<long>(size), static_cast<long>(offset));
+  if (!is_error(count)) return static_cast<u64>(count);
+  if (!S_ISCHR(TRY(stat_of(fd)).st_mode)) return Error(static_cast<int>(-count));
   Mapped mapped = TRY(map(fd, 0, false));
   u64 left = size;
   if (offset <= mapped.medium.bytes && size <= mapped.medium.bytes - offset)
@@ -129,18 +124,20 @@ Result<u64> read_bytes(int fd, u64 offset, void* to, u64 size) {
 
 Result<Mapped> map(int fd, u64 bytes, bool writable) {
   Mapped mapped;
-  mapped.file_bytes = TRY(file_bytes(fd));
+  struct stat status = TRY(stat_of(fd));
+  mapped.file_bytes = TRY(bytes_of(status));
   if (bytes == 0) bytes = mapped.file_bytes;
   if (bytes == 0 || bytes > mapped.file_bytes) return Error(EINVAL);
-  struct stat status = stat_of(fd);
+  struct statfs fs{}; // zeros if the kernel does not tell
+  raw_syscall(SYS_fstatfs, fd, as_arg(&fs));
   bool is_device = S_ISCHR(status.st_mode);
   int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
   Medium& medium = mapped.medium;
-  medium.page_bytes = mapping_page_bytes(fd, status);
+  medium.page_bytes = mapping_page_bytes(status, fs);
   medium.mapped_bytes = align_up(bytes, medium.page_bytes);
   // MAP_SYNC is granted only by file systems on which flushing suffices; others answer EOPNOTSUPP.
   long address = -EOPNOTSUPP;
-  Persistence without_sync = level_without_sync(fd, is_device);
+  Persistence without_sync = level_without_sync(fs, is_device);
   // A device of larger pages takes no place that is not a multiple of them.
   u64 hint = medium.page_bytes <= kHugePageBytes ? below_library(medium.mapped_bytes, kRoomBehind) : 0;
   if (writable && without_sync == Persistence::kPageCache)

@@ -60,7 +60,7 @@ long h_newfstatat(Call& call) {
   return stat_path(call, call.fd(0), 1, options, call.pointer<struct stat>(2));
 }
 long h_fstat(Call& call) {
-  u64 word = call.file(0);
+  FdWord word = call.file(0);
   if (!is_file(word)) return -EBADF;
   vfs::Task task = make_task(call, mount_of(word));
   vfs::DescriptionInfo info = vfs::info(call.pool(mount_of(word)), description_of(word));
@@ -128,7 +128,7 @@ namespace {
 // The verb on a descriptor's inode; O_PATH descriptors are no good for it.
 template <class Body>
 long by_descriptor(Call& call, Body&& body) {
-  u64 word = call.file(0);
+  FdWord word = call.file(0);
   if (!is_file(word)) return -EBADF;
   vfs::DescriptionInfo info = vfs::info(call.pool(mount_of(word)), description_of(word));
   if ((info.flags & O_PATH) != 0) return -EBADF;
@@ -188,7 +188,7 @@ long h_utimensat(Call& call) {
   int flags = call.fd(3);
   if (call.arg(1) != 0) return set_times(call, call.fd(0), 1, flags, given);
   // A null path means the descriptor itself.
-  u64 word = call.file(0);
+  FdWord word = call.file(0);
   if (word == 0) return kPassOn;
   if (flags != 0) return -EINVAL;
   return by_descriptor(call, [&](vfs::Task& task, vfs::At at) { return vfs::utimens_at(task, at, vfs::Follow::kNo, true, given); });
@@ -266,7 +266,7 @@ long h_statfs(Call& call) {
   });
 }
 long h_fstatfs(Call& call) {
-  u64 word = call.file(0);
+  FdWord word = call.file(0);
   if (!is_file(word)) return -EBADF;
   vfs::Task task = make_task(call, mount_of(word));
   return to_long(vfs::statfs_pool(task, call.pointer<struct statfs>(1)));

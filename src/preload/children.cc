@@ -63,7 +63,7 @@ ChildRun* take_run() {
 void free_rooms(ChildRun* run) {
   unmap_room(run->exec_room, run->exec_room_bytes);
   if (run->process == nullptr) return;
-  unmap_room(run->process->fds, kMaxDescriptors * sizeof(u64));
+  free_descriptor_table(*run->process);
   unmap_room(run->process, sizeof(Process));
 }
 
@@ -100,7 +100,7 @@ void end_run(ChildRun* run, bool alive) {
       process.pools[i]->cancel_child(run->tickets[i]);
     if (run->tickets[i].token_fd >= 0) unhide_descriptor(process, run->tickets[i].token_fd);
   }
-  if (run->locked) unlock_process(process);
+  if (run->locked && --t_thread.forks_locked == 0) unlock_process(process);
   free_run(run);
 }
 
@@ -109,7 +109,7 @@ long copy_process(ChildRun* run, Process& from) {
   if (run->process == nullptr) run->process = static_cast<Process*>(map_room(sizeof(Process)));
   if (run->process == nullptr) return -ENOMEM;
   Process& copy = *run->process;
-  u64* table = copy.fds; // of a child before this one
+  FdWord* table = copy.fds; // of a child before this one
   u32 table_end = copy.fd_end;
   copy = from;
   copy.fds = table;
@@ -118,8 +118,8 @@ long copy_process(ChildRun* run, Process& from) {
   copy.is_child_view = true;
   if (from.fds != nullptr) {
     if (table == nullptr && !make_descriptor_table(copy)) return -ENOMEM;
-    memcpy(copy.fds, from.fds, from.fd_end * sizeof(u64));
-    if (table_end > from.fd_end) memset(copy.fds + from.fd_end, 0, (table_end - from.fd_end) * sizeof(u64));
+    memcpy(copy.fds - from.fd_end, from.fds - from.fd_end, from.fd_end * sizeof(FdWord));
+    if (table_end > from.fd_end) memset(copy.fds - table_end, 0, (table_end - from.fd_end) * sizeof(FdWord));
   }
   copy_identity(copy, from, *t_thread.block);
   for (u32 i = 0; i < g_mount_count; ++i) {
@@ -174,9 +174,13 @@ long begin_run(Call& call, intercept::CloneKind kind) {
       return error;
     }
   } else {
-    // The table must be whole in the child's copy of the memory.
-    lock_process(process);
-    run->locked = true;
+    // The table must be whole in the child's copy of the memory. A handler of the program may still come before the fork: what it
+    // does is done whole.
+    if (is_multi_threaded()) {
+      lock_process(process);
+      ++t_thread.forks_locked;
+      run->locked = true;
+    }
   }
   run->outer = call.block.children;
   call.block.children = run;
@@ -245,7 +249,8 @@ long child_event(void* argument) {
     hide_descriptor(process, process.pools[i]->pool_fd());
     hide_descriptor(process, process.pools[i]->segment_fd());
   }
-  unlock_process(process);
+  t_thread.forks_locked = 0;
+  if (load_relaxed(process.lock) != 0) unlock_process(process);
   block.children = nullptr;
   free_run(run);
   return 0;

@@ -70,7 +70,7 @@ bool evade_number(Process& process, u32 fd) {
   int moved = static_cast<int>(raw_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 901));
   if (moved < 0) return false;
   process.placeholder = moved;
-  set_fd_word(process, fd, 0);
+  unhide_descriptor(process, static_cast<int>(fd));
   hide_descriptor(process, moved);
   return true;
 }
@@ -91,7 +91,7 @@ long h_chdir(Call& call) {
 }
 
 long h_fchdir(Call& call) {
-  u64 word = call.file(0);
+  FdWord word = call.file(0);
   if (word == 0) {
     long result = call.kernel();
     if (result == 0) leave_pool_dir(call.process);

@@ -1,9 +1,9 @@
 #include "preload/descriptors.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 
+#include "base/mapping.h"
 #include "preload/children.h"
 #include "preload/config.h"
 #include "preload/inflight.h"
@@ -30,7 +30,7 @@ Result<int> placeholder(Process& process) {
     }
     int high = move_high(static_cast<int>(fd));
     process.placeholder = high;
-    set_fd_word(process, static_cast<u32>(high), kFdInternal);
+    hide_descriptor(process, high);
     return high;
   }
   return Error(ENFILE);
@@ -42,7 +42,7 @@ void remove_from_stash(Process& process, u32 index) {
 }
 
 void add_to_stash_locked(Process& process, u32 fd) {
-  u64 kernel_flag = load_relaxed(process.fds[fd]) & kFdKernelCloexec;
+  FdWord kernel_flag = load_relaxed(fd_entry(process, fd)) & kFdKernelCloexec;
   if (process.stash_count == kMaxStash) {
     set_fd_word(process, fd, 0);
     raw_syscall(SYS_close, fd);
@@ -71,21 +71,23 @@ void empty_stash_locked(Process& process) {
 } // namespace
 
 bool make_descriptor_table(Process& process) {
-  long table = raw_syscall(SYS_mmap, 0, kMaxDescriptors * sizeof(u64), PROT_READ | PROT_WRITE,
-                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (is_syscall_error(table)) return false;
-  raw_syscall(SYS_madvise, table, kMaxDescriptors * sizeof(u64), MADV_DONTDUMP);
-  raw_syscall(SYS_madvise, table, kMaxDescriptors * sizeof(u64), MADV_NOHUGEPAGE); // two pages of it are touched
-  process.fds = reinterpret_cast<u64*>(table);
+  FdWord* table = static_cast<FdWord*>(map_near(kMaxDescriptors * sizeof(FdWord)));
+  if (table == nullptr) return false;
+  process.fds = table + kMaxDescriptors;
   return true;
 }
 
-void set_fd_word(Process& process, u32 fd, u64 word) {
+void free_descriptor_table(Process& process) {
+  if (process.fds != nullptr) unmap_near(process.fds - kMaxDescriptors, kMaxDescriptors * sizeof(FdWord));
+  process.fds = nullptr;
+}
+
+void set_fd_word(Process& process, u32 fd, FdWord word) {
   if (fd >= kMaxDescriptors || (word == 0 && fd >= process.fd_end)) return;
   if (PMEMFILE_UNLIKELY(process.fds == nullptr) && !make_descriptor_table(process)) give_up("no memory", "for the table of descriptors", "free some");
   // The end first: of a child that is killed in between, nothing is left beyond it for the next user of the table.
   if (fd >= process.fd_end) store_release(process.fd_end, fd + 1);
-  store_release(process.fds[fd], word);
+  store_release(fd_entry(process, fd), word);
 }
 
 namespace {
@@ -113,12 +115,32 @@ int move_high(int fd) {
   return static_cast<int>(high);
 }
 
+bool is_own(const Process& process, u64 fd) {
+  for (const u32& own : process.own)
+    if (load_relaxed(own) == fd + 1) return true;
+  return false;
+}
+
+u64 fd_words_end(const Process& process) {
+  u64 end = load_relaxed(process.fd_end);
+  for (const u32& own : process.own) end = max_of<u64>(end, load_relaxed(own));
+  return end;
+}
+
 void hide_descriptor(Process& process, int fd) {
-  if (fd >= 0) set_fd_word(process, static_cast<u32>(fd), kFdInternal);
+  u32 number = static_cast<u32>(fd);
+  if (fd < 0 || is_own(process, number)) return;
+  for (u32 floor = load_relaxed(process.own_floor); number < floor && !compare_exchange(process.own_floor, floor, number);) {}
+  for (u32& own : process.own)
+    if (u32 nobody = 0; load_relaxed(own) == 0 && compare_exchange(own, nobody, number + 1)) return;
+  set_fd_word(process, number, kFdInternal);
 }
 
 void unhide_descriptor(Process& process, int fd) {
-  if (fd >= 0) set_fd_word(process, static_cast<u32>(fd), 0);
+  if (fd < 0) return;
+  for (u32& own : process.own)
+    if (u32 expected = static_cast<u32>(fd) + 1; load_relaxed(own) == expected && compare_exchange(own, expected, 0u)) return;
+  if (table_word(process, static_cast<u64>(fd)) == kFdInternal) set_fd_word(process, static_cast<u32>(fd), 0);
 }
 
 Result<u32> claim_number(Process& process, u32 minimum) {
@@ -194,20 +216,20 @@ void settle_cloexec(Process& process) {
   Locked locked(process);
   empty_stash_locked(process);
   for (u32 fd = 0; fd < process.fd_end; ++fd) {
-    u64 word = load_relaxed(process.fds[fd]);
+    FdWord word = load_relaxed(fd_entry(process, fd));
     if (!is_file(word) || ((word & kFdCloexec) != 0) == ((word & kFdKernelCloexec) != 0)) continue;
     raw_syscall(SYS_fcntl, fd, F_SETFD, (word & kFdCloexec) != 0 ? FD_CLOEXEC : 0);
     set_fd_word(process, fd, word ^ kFdKernelCloexec);
   }
 }
 
-long close_file(Call& call, u32 fd, u64 word) {
+long close_file(Call& call, u32 fd, FdWord word) {
   Process& process = call.process;
   {
     Locked locked(process);
     // Another thread may have been faster.
-    if (load_relaxed(process.fds[fd]) != word) return -EBADF;
-    store_full(process.fds[fd], kFdStashed | kFdClosing | (word & kFdKernelCloexec));
+    if (load_relaxed(fd_entry(process, fd)) != word) return -EBADF;
+    store_full(fd_entry(process, fd), kFdStashed | kFdClosing | (word & kFdKernelCloexec));
   }
   if (is_multi_threaded() && leave_to_user(call, fd, mount_of(word))) return 0;
   Result<void> closed = vfs::close_handle(call.pool(mount_of(word)), fd);

@@ -14,7 +14,8 @@ namespace pmemfile::preload {
 
 // Allocates the table. Once, at start.
 bool make_descriptor_table(Process& process);
-void set_fd_word(Process& process, u32 fd, u64 word);
+void free_descriptor_table(Process& process);
+void set_fd_word(Process& process, u32 fd, FdWord word);
 
 // The lowest free number from `minimum` on, with a placeholder in it; the word of the table is kFdStashed until
 // the caller sets it.
@@ -40,13 +41,13 @@ void unhide_descriptor(Process& process, int fd);
 int move_high(int fd);
 
 // close(2) on one of ours; `word` is its entry.
-long close_file(Call& call, u32 fd, u64 word);
+long close_file(Call& call, u32 fd, FdWord word);
 
 // The file of a descriptor argument.
 struct File {
   u32 mount;
   vfs::Description description;
-  u64 word;
+  FdWord word;
 };
 
 } // namespace pmemfile::preload

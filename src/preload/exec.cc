@@ -155,9 +155,7 @@ long build_environment(Call& call, ExecRoom& room, u64 user_envp, long count, Te
   }
   put_pools(call, state);
   if (state.truncated()) return -E2BIG;
-  FixedText<40> name;
-  name << kStateVariable << "=";
-  room.envp[out++] = room.keep(name.view(), state.view());
+  room.envp[out++] = state.c_str();
   room.envp[out] = nullptr;
   for (u32 i = 0; i < out; ++i)
     if (room.envp[i] == nullptr) return -E2BIG;
@@ -251,12 +249,12 @@ const char* name_for_interpreter(ExecRoom& room, int dirfd, const char* path) {
   return room.keep(number.view(), std::string_view(path, strlen(path)));
 }
 
-// Follows scripts to the program in the end: to the last that lies in a pool, or leads into one.
+// Follows scripts to the program in the end: to the last that lies in a pool, or leads into one. `target` is what `path` leads to.
 long find_program(Call& call, ExecRoom& room, int dirfd, const char* path, int flags, Target& target, const char*& script) {
   script = nullptr;
   const char* current = path;
   for (unsigned depth = 0;; ++depth) {
-    long error = find_target(call, dirfd, current, follow_options(flags), X_OK, target);
+    long error = depth == 0 ? 0 : find_target(call, dirfd, current, follow_options(flags), X_OK, target);
     if (error != 0) return error;
     KernelProgram kernel;
     char text[256];
@@ -317,6 +315,7 @@ long run_target(Call& call, ExecRoom& room, Target& target, const char* script, 
   char* state_room = room.used;
   room.used += kStateBytes;
   Text state(state_room, kStateBytes);
+  state << kStateVariable << "=";
   Libraries libraries;
   int program = -1;
   if (target.ours) {

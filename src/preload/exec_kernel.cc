@@ -23,16 +23,20 @@ bool is_blank(char c) { return c == ' ' || c == '\t'; }
 
 // Would the kernel give the next image AT_SECURE? ld.so then takes no library from the environment.
 bool becomes_secure(int fd, const struct stat& file) {
-  u32 uid = static_cast<u32>(raw_syscall(SYS_getuid)), euid = static_cast<u32>(raw_syscall(SYS_geteuid));
-  u32 gid = static_cast<u32>(raw_syscall(SYS_getgid)), egid = static_cast<u32>(raw_syscall(SYS_getegid));
-  bool honoured = raw_syscall(SYS_prctl, PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 0;
-  struct statfs fs {};
-  if (honoured && raw_syscall(SYS_fstatfs, fd, as_arg(&fs)) == 0) honoured = (fs.f_flags & kMountedNosuid) == 0;
-  if (honoured) {
-    if ((file.st_mode & S_ISUID) != 0) euid = file.st_uid;
-    if ((file.st_mode & S_ISGID) != 0 && (file.st_mode & S_IXGRP) != 0) egid = file.st_gid;
-    // Capabilities of the file count but for root.
-    if (uid != 0 && raw_syscall(SYS_fgetxattr, fd, as_arg("security.capability"), 0, 0) > 0) return true;
+  u32 uid, euid, gid, egid, saved;
+  raw_syscall(SYS_getresuid, as_arg(&uid), as_arg(&euid), as_arg(&saved));
+  raw_syscall(SYS_getresgid, as_arg(&gid), as_arg(&egid), as_arg(&saved));
+  bool sets_uid = (file.st_mode & S_ISUID) != 0;
+  bool sets_gid = (file.st_mode & S_ISGID) != 0 && (file.st_mode & S_IXGRP) != 0;
+  // Capabilities of the file count but for root.
+  bool has_capabilities = uid != 0 && raw_syscall(SYS_fgetxattr, fd, as_arg("security.capability"), 0, 0) > 0;
+  if (sets_uid || sets_gid || has_capabilities) {
+    bool honoured = raw_syscall(SYS_prctl, PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 0;
+    struct statfs fs {};
+    if (honoured && raw_syscall(SYS_fstatfs, fd, as_arg(&fs)) == 0) honoured = (fs.f_flags & kMountedNosuid) == 0;
+    if (honoured && has_capabilities) return true;
+    if (honoured && sets_uid) euid = file.st_uid;
+    if (honoured && sets_gid) egid = file.st_gid;
   }
   return uid != euid || gid != egid;
 }

@@ -16,15 +16,9 @@ namespace {
 struct Inherited {
   u32 mount;
   u32 dead_count;
-  u32 dead[2048]; // handles that did not survive the exec
+  static constexpr u32 kMost = 64; // at a time
+  u32 dead[kMost]; // handles that did not survive the exec
 };
-
-// Most images need none.
-u8* room() {
-  ThreadBlock* block = thread_block();
-  if (block == nullptr) give_up("no memory", "at start", "free some");
-  return block->scratch;
-}
 
 void visit_handle(void* context, u32 handle, vfs::Description description) {
   auto* inherited = static_cast<Inherited*>(context);
@@ -32,30 +26,29 @@ void visit_handle(void* context, u32 handle, vfs::Description description) {
   if (handle < kMaxDescriptors) {
     long flags = raw_syscall(SYS_fcntl, handle, F_GETFD);
     if (flags >= 0) {
-      u64 cloexec = (flags & FD_CLOEXEC) != 0 ? kFdCloexec | kFdKernelCloexec : 0;
+      FdWord cloexec = (flags & FD_CLOEXEC) != 0 ? kFdCloexec | kFdKernelCloexec : 0;
       set_fd_word(g_process, handle, file_word(inherited->mount, description, cloexec));
       return;
     }
   }
-  if (inherited->dead_count < sizeof inherited->dead / sizeof inherited->dead[0]) inherited->dead[inherited->dead_count++] = handle;
+  if (inherited->dead_count < Inherited::kMost) inherited->dead[inherited->dead_count++] = handle;
 }
 
 void take_handles(u32 mount) {
-  auto* inherited = reinterpret_cast<Inherited*>(room());
-  static_assert(sizeof(Inherited) <= sizeof(ThreadBlock::scratch));
   vfs::Pool& pool = *g_process.pools[mount];
+  Inherited inherited;
   do {
-    inherited->mount = mount;
-    inherited->dead_count = 0;
-    pool.for_each_handle(visit_handle, inherited);
-    for (u32 i = 0; i < inherited->dead_count; ++i) {
-      u32 handle = inherited->dead[i];
+    inherited.mount = mount;
+    inherited.dead_count = 0;
+    pool.for_each_handle(visit_handle, &inherited);
+    for (u32 i = 0; i < inherited.dead_count; ++i) {
+      u32 handle = inherited.dead[i];
       if (handle >= kFirstMapHandle && handle < kFirstMapHandle + kMaxMapHandles)
         (void)vfs::unpin_mapping(pool, handle);
       else
         (void)vfs::close_handle(pool, handle);
     }
-  } while (inherited->dead_count == sizeof inherited->dead / sizeof inherited->dead[0]);
+  } while (inherited.dead_count == Inherited::kMost);
 }
 
 void restore_variable(char** environment, std::string_view text) {

@@ -65,7 +65,7 @@ bool keeps_its_result(const Call& call) {
 bool concerns_failed_pool(const Call& call) {
   u32 failed = load_relaxed(g_failed_mounts);
   if ((call.block.task_mounts & failed) != 0) return true;
-  u64 word = call.file(0);
+  FdWord word = call.file(0);
   return is_file(word) && (failed >> mount_of(word) & 1) != 0;
 }
 
@@ -97,7 +97,7 @@ long answer_of_failed_pool(Call& call, long result) {
   call.block.task_mounts = 0;
   if (!concerned || result == kPassOn || keeps_its_result(call)) return result;
   bool made_a_number = call.nr == SYS_open || call.nr == SYS_openat || call.nr == SYS_creat || call.nr == SYS_openat2;
-  u64 word = made_a_number && result >= 0 ? fd_word(call.process, static_cast<u64>(result)) : 0;
+  FdWord word = made_a_number && result >= 0 ? fd_word(call.process, static_cast<u64>(result)) : 0;
   if (is_file(word)) (void)close_file(call, static_cast<u32>(result), word);
   return -EIO;
 }

@@ -160,7 +160,7 @@ long h_utimes(Call& call);
 long h_write(Call& call);
 long h_writev(Call& call);
 // fcntl(2) on record locks (io.cc).
-long record_lock(Call& call, u64 word, int command);
+long record_lock(Call& call, FdWord word, int command);
 // The end of the process (report.cc, start.cc).
 void report_at_exit(Process& process);
 

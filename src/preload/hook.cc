@@ -171,10 +171,13 @@ void free_thread_block() {
 }
 
 void lock_process(Process& process) {
+  if (t_thread.forks_locked != 0) return; // in a handler that came between the preparation of a fork and the fork
   // Held for a few instructions, or for a system call on our own descriptors: yielding is enough.
   while (exchange(process.lock, 1u) != 0) raw_syscall(SYS_sched_yield);
 }
-void unlock_process(Process& process) { store_release(process.lock, 0u); }
+void unlock_process(Process& process) {
+  if (t_thread.forks_locked == 0) store_release(process.lock, 0u);
+}
 
 vfs::Task make_task(Call& call, u32 mount) {
   vfs::Task task;

@@ -16,7 +16,7 @@ constexpr u64 kMaxTransfer = 0x7ffff000; // MAX_RW_COUNT
 static_assert(sizeof(data::IoVec) == sizeof(iovec));
 
 long one_buffer(Call& call, bool write, i64 offset) {
-  u64 word = call.file(0);
+  FdWord word = call.file(0);
   if (!is_file(word)) return -EBADF;
   data::IoVec vector{call.pointer<void>(1), call.arg(2)};
   if (vector.bytes > kMaxTransfer) {
@@ -46,7 +46,7 @@ long take_vectors(Call& call, data::IoVec*& vectors, u32& count) {
 }
 
 long many_buffers(Call& call, bool write, i64 offset, int rwf_flags) {
-  u64 word = call.file(0);
+  FdWord word = call.file(0);
   if (!is_file(word)) return -EBADF;
   data::IoVec* vectors = nullptr;
   u32 count = 0;
@@ -89,7 +89,7 @@ long h_pwritev2(Call& call) {
 }
 
 long h_lseek(Call& call) {
-  u64 word = call.file(0);
+  FdWord word = call.file(0);
   if (word == 0) return rewind_kernel_dir(call);
   if (!is_file(word)) return -EBADF;
   vfs::Task task = make_task(call, mount_of(word));
@@ -97,7 +97,7 @@ long h_lseek(Call& call) {
 }
 
 long h_ftruncate(Call& call) {
-  u64 word = call.file(0);
+  FdWord word = call.file(0);
   if (!is_file(word)) return -EBADF;
   if (static_cast<i64>(call.arg(1)) < 0) return -EINVAL;
   vfs::Task task = make_task(call, mount_of(word));
@@ -115,7 +115,7 @@ long h_truncate(Call& call) {
 }
 
 long h_fallocate(Call& call) {
-  u64 word = call.file(0);
+  FdWord word = call.file(0);
   if (!is_file(word)) return -EBADF;
   i64 offset = static_cast<i64>(call.arg(2)), bytes = static_cast<i64>(call.arg(3));
   if (offset < 0 || bytes <= 0) return -EINVAL;
@@ -125,7 +125,7 @@ long h_fallocate(Call& call) {
 
 namespace {
 long sync_descriptor(Call& call, bool data_only) {
-  u64 word = call.file(0);
+  FdWord word = call.file(0);
   if (!is_file(word)) return -EBADF;
   vfs::Task task = make_task(call, mount_of(word));
   return to_long(vfs::sync_file(task, description_of(word), data_only));
@@ -141,12 +141,12 @@ long h_sync_file_range(Call& call) {
 }
 // Advice: nothing has to be read ahead.
 long h_fadvise64(Call& call) {
-  u64 word = call.file(0);
+  FdWord word = call.file(0);
   if (!is_file(word) || (vfs::info(call.pool(mount_of(word)), description_of(word)).flags & O_PATH) != 0) return -EBADF;
   return (call.arg(3) & 0xffffffff) > 5 || static_cast<i64>(call.arg(2)) < 0 ? -EINVAL : 0;
 }
 long h_readahead(Call& call) {
-  u64 word = call.file(0);
+  FdWord word = call.file(0);
   if (!is_file(word)) return -EBADF;
   vfs::DescriptionInfo info = vfs::info(call.pool(mount_of(word)), description_of(word));
   if ((info.flags & O_PATH) != 0 || (info.flags & O_ACCMODE) == O_WRONLY) return -EBADF;
@@ -154,27 +154,27 @@ long h_readahead(Call& call) {
 }
 
 long h_getdents64(Call& call) {
-  u64 word = call.file(0);
+  FdWord word = call.file(0);
   if (word == 0) return list_kernel_dir(call);
   if (!is_file(word)) return -EBADF;
   vfs::Task task = make_task(call, mount_of(word));
   return to_long(vfs::read_dir(task, description_of(word), call.pointer<void>(1), call.arg(2) & 0xffffffff, false));
 }
 long h_getdents(Call& call) {
-  u64 word = call.file(0);
+  FdWord word = call.file(0);
   if (!is_file(word)) return -EBADF;
   vfs::Task task = make_task(call, mount_of(word));
   return to_long(vfs::read_dir(task, description_of(word), call.pointer<void>(1), call.arg(2) & 0xffffffff, true));
 }
 
 long h_flock(Call& call) {
-  u64 word = call.file(0);
+  FdWord word = call.file(0);
   if (!is_file(word)) return -EBADF;
   vfs::Task task = make_task(call, mount_of(word));
   return to_long(vfs::flock_file(task, description_of(word), call.fd(1)));
 }
 
-long record_lock(Call& call, u64 word, int command) {
+long record_lock(Call& call, FdWord word, int command) {
   struct flock lock;
   if (pmem::copy_guarded(&lock, call.pointer<void>(2), sizeof lock) != 0) return -EFAULT;
   vfs::Task task = make_task(call, mount_of(word));

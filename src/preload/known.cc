@@ -38,7 +38,7 @@ void learn(Process& process, u64 hash, u64 stamp, bool plain, u64 identity) {
   KnownDir& entry = process.known[index];
   // Other threads look at it: the text it is for comes last.
   store_release(entry.hash, u64{0});
-  store_release(process.known_identities[index], identity);
+  store_release(entry.identity, identity);
   store_release(entry.stamp_and_plain, stamp << 1 | (plain ? 1 : 0));
   store_release(entry.hash, hash);
 }
@@ -194,16 +194,16 @@ bool is_right(Process& process, int dirfd, const char* path, u64 dir_bytes, cons
   room[dir_bytes] = '\0';
   struct stat status {};
   return raw_syscall(SYS_newfstatat, dirfd, as_arg(room), as_arg(&status), 0) == 0 &&
-         identity_of(status) == load_acquire(process.known_identities[known.index]);
+         identity_of(status) == load_acquire(process.known[known.index].identity);
 }
 
 constexpr u8 kMissesInARow = 2;
 bool is_miss_expected(const Process& process, const Known& known) {
-  return known.listed && known.plain && load_relaxed(process.known_misses[known.index]) >= kMissesInARow;
+  return known.listed && known.plain && load_relaxed(process.known[known.index].misses) >= kMissesInARow;
 }
 void note_outcome(Process& process, const Known& known, bool missing) {
   if (!known.listed) return;
-  u8& misses = process.known_misses[known.index];
+  u8& misses = process.known[known.index].misses;
   u8 before = load_relaxed(misses), after = !missing ? 0 : before < kMissesInARow ? static_cast<u8>(before + 1) : before;
   if (after != before) store_relaxed(misses, after);
 }

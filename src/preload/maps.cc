@@ -188,7 +188,7 @@ long check_request(const vfs::DescriptionInfo& info, u64 bytes, int prot, int fl
   return 0;
 }
 
-long map_file(Call& call, u64 word, u64 hint, u64 bytes, int prot, int flags, u64 offset) {
+long map_file(Call& call, FdWord word, u64 hint, u64 bytes, int prot, int flags, u64 offset) {
   vfs::Pool& pool = call.pool(mount_of(word));
   vfs::DescriptionInfo info = vfs::info(pool, description_of(word));
   long bad = check_request(info, bytes, prot, flags, offset);
@@ -268,7 +268,7 @@ Fill fill_mapping(u64 address) {
 }
 
 long h_mmap(Call& call) {
-  u64 word = call.file(4);
+  FdWord word = call.file(4);
   int flags = call.fd(3);
   if (word == 0 || (flags & MAP_ANONYMOUS) != 0) {
     if ((flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) == MAP_FIXED && g_mapping_count != 0) {
@@ -315,7 +315,7 @@ long h_madvise(Call& call) {
 long h_remap_file_pages(Call& call) {
   u64 start = align_down(call.arg(0), kPage), bytes = align_down(call.arg(1), kPage), page = call.arg(3);
   if (call.arg(2) != 0) return kPassOn; // an error whatever is there
-  u64 word;
+  FdWord word;
   int prot;
   {
     MapLock locked;

@@ -42,7 +42,7 @@ long set_inode_flags(Call& call, u32 mount, Ino ino, u32 command) {
 } // namespace
 
 long h_ioctl(Call& call) {
-  u64 word = call.file(0);
+  FdWord word = call.file(0);
   if (!is_file(word)) return -EBADF;
   vfs::DescriptionInfo info = vfs::info(call.pool(mount_of(word)), description_of(word));
   if ((info.flags & O_PATH) != 0) return -EBADF;
@@ -61,7 +61,7 @@ long h_ioctl(Call& call) {
     case FIOCLEX:
     case FIONCLEX: {
       bool set = (call.arg(1) & 0xffffffff) == FIOCLEX;
-      store_release(call.process.fds[call.arg(0) & 0xffffffff], set ? word | kFdCloexec : word & ~kFdCloexec);
+      store_release(fd_entry(call.process, call.arg(0) & 0xffffffff), set ? word | kFdCloexec : word & ~kFdCloexec);
       return 0;
     }
     case FIONBIO:
@@ -132,7 +132,7 @@ long h_refuse_path1(Call& call) { return refuse_path(call, AT_FDCWD, 1, EINVAL);
 long h_refuse_at(Call& call) { return refuse_path(call, call.fd(0), 1, EOPNOTSUPP); }
 // A descriptor of ours where only the kernel's will do.
 long h_refuse_fd(Call& call) {
-  u64 word = call.file(0);
+  FdWord word = call.file(0);
   return word == 0 ? kPassOn : is_file(word) ? refuse(call, EINVAL) : -EBADF;
 }
 long h_prctl(Call& call) {

@@ -1,7 +1,6 @@
 #include "preload/names_of.h"
 
-#include <sys/mman.h>
-
+#include "base/mapping.h"
 #include "preload/exec_state.h"
 #include "preload/paths.h"
 
@@ -15,29 +14,29 @@ struct OpenedAs {
   char path[247];
 };
 static_assert(sizeof(OpenedAs) == 256);
-OpenedAs* g_opened_as;
+OpenedAs* g_opened_as; // entries of low numbers at its end
 
 OpenedAs* table() {
   OpenedAs* made = __atomic_load_n(&g_opened_as, __ATOMIC_ACQUIRE);
   if (made != nullptr) return made;
-  long room = raw_syscall(SYS_mmap, 0, kRemembered * sizeof(OpenedAs), PROT_READ | PROT_WRITE,
-                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (is_syscall_error(room)) return nullptr;
+  void* room = map_near(kRemembered * sizeof(OpenedAs));
+  if (room == nullptr) return nullptr;
   OpenedAs* expected = nullptr;
-  if (!compare_exchange(g_opened_as, expected, reinterpret_cast<OpenedAs*>(room))) {
-    raw_syscall(SYS_munmap, room, kRemembered * sizeof(OpenedAs));
+  if (!compare_exchange(g_opened_as, expected, static_cast<OpenedAs*>(room))) {
+    unmap_near(room, kRemembered * sizeof(OpenedAs));
     return expected;
   }
-  return reinterpret_cast<OpenedAs*>(room);
+  return static_cast<OpenedAs*>(room);
 }
+
+OpenedAs& entry_of(u32 fd) { return g_opened_as[kRemembered - 1 - fd]; }
 
 } // namespace
 
 void remember_name(Process& process, u32 fd, u32, vfs::At at) {
   if (fd >= kRemembered || process.is_child_view) return;
-  OpenedAs* names = table();
-  if (names == nullptr) return;
-  OpenedAs& entry = names[fd];
+  if (table() == nullptr) return;
+  OpenedAs& entry = entry_of(fd);
   entry.bytes = 0;
   if (at.path.size() >= sizeof entry.path) return;
   entry.dir = raw(at.dir);
@@ -46,23 +45,23 @@ void remember_name(Process& process, u32 fd, u32, vfs::At at) {
 }
 
 void forget_name(u32 fd) {
-  if (fd < kRemembered && g_opened_as != nullptr) g_opened_as[fd].bytes = 0;
+  if (fd < kRemembered && g_opened_as != nullptr) entry_of(fd).bytes = 0;
 }
 
 void copy_name(Process& process, u32 from, u32 to) {
   if (to >= kRemembered || process.is_child_view || g_opened_as == nullptr) return;
   if (from >= kRemembered)
-    g_opened_as[to].bytes = 0;
+    entry_of(to).bytes = 0;
   else
-    g_opened_as[to] = g_opened_as[from];
+    entry_of(to) = entry_of(from);
 }
 
 void put_names(Process& process, Text& state) {
   if (g_opened_as == nullptr) return;
   constexpr u64 kRoom = 4096; // of the state's
   for (u32 fd = 0; fd < process.fd_end && fd < kRemembered; ++fd) {
-    u64 word = load_relaxed(process.fds[fd]);
-    const OpenedAs& entry = g_opened_as[fd];
+    FdWord word = load_relaxed(fd_entry(process, fd));
+    const OpenedAs& entry = entry_of(fd);
     if (!is_file(word) || (word & kFdCloexec) != 0 || entry.bytes == 0) continue;
     if (state.size() + entry.bytes > kRoom) return;
     FixedText<300> text;
@@ -84,13 +83,13 @@ Result<u64> path_of_dir(Call& call, u32 mount, Ino dir, char* buffer, u64 size) 
 }
 
 Result<u64> path_of_descriptor(Call& call, u32 fd, char* buffer, u64 size) {
-  u64 word = fd_word(call.process, fd);
+  FdWord word = fd_word(call.process, fd);
   if (!is_file(word)) return Error(EBADF);
   u32 mount = mount_of(word);
   vfs::DescriptionInfo info = vfs::info(call.pool(mount), description_of(word));
   if ((info.mode & 0170000) == 0040000) return path_of_dir(call, mount, info.ino, buffer, size);
   vfs::Task task = make_task(call, mount);
-  OpenedAs* entry = fd < kRemembered && g_opened_as != nullptr ? &g_opened_as[fd] : nullptr;
+  OpenedAs* entry = fd < kRemembered && g_opened_as != nullptr ? &entry_of(fd) : nullptr;
   if (entry != nullptr && entry->bytes != 0) {
     char component[256];
     vfs::At at{Ino{entry->dir}, std::string_view(entry->path, entry->bytes)};

@@ -40,7 +40,7 @@ Result<u64> open_in_pool(Call& call, vfs::Task& task, const Place& place, int fl
     if (opened.error() == ENXIO) return open_fifo(call, task, place, flags);
     return Error(opened.error());
   }
-  u64 kernel_flag = load_relaxed(process.fds[fd]) & kFdKernelCloexec;
+  FdWord kernel_flag = load_relaxed(fd_entry(process, fd)) & kFdKernelCloexec;
   remember_name(process, fd, place.mount, place.at);
   set_fd_word(process, fd,
               file_word(place.mount, opened.value().description, kernel_flag | ((flags & O_CLOEXEC) != 0 ? kFdCloexec : 0)));
@@ -276,7 +276,7 @@ long h_open_by_handle_at(Call& call) {
 
 long h_close(Call& call) {
   u32 fd = static_cast<u32>(call.arg(0));
-  u64 word = call.file(0);
+  FdWord word = call.file(0);
   if (word == 0) {
     forget_listing(call.process, static_cast<int>(fd));
     note_kernel_close(call.process, fd);
@@ -292,9 +292,10 @@ long h_close_range(Call& call) {
   constexpr unsigned kUnshare = 2, kSetCloexec = 4;
   if (first > last || (flags & ~(kUnshare | kSetCloexec)) != 0) return -EINVAL;
   Process& process = call.process;
+  u64 end = fd_words_end(process);
   u64 run = first; // start of a stretch without anything of ours
-  for (u64 fd = first; fd <= last && fd < process.fd_end; ++fd) {
-    u64 word = fd_word(process, fd);
+  for (u64 fd = first; fd <= last && fd < end; ++fd) {
+    FdWord word = fd_word(process, fd);
     if (word == 0) continue;
     if (run < fd) raw_syscall(SYS_close_range, static_cast<long>(run), static_cast<long>(fd - 1), flags);
     run = fd + 1;
@@ -312,34 +313,34 @@ long h_close_range(Call& call) {
 namespace {
 
 // A second descriptor of a file of ours, on the claimed or placed number `fd`.
-long share_file(Call& call, u64 word, u32 old_fd, u32 fd, bool cloexec) {
+long share_file(Call& call, FdWord word, u32 old_fd, u32 fd, bool cloexec) {
   Result<void> added = vfs::add_handle(call.pool(mount_of(word)), fd, description_of(word));
   if (!added.ok()) {
     give_back_number(call.process, fd);
     return -added.error();
   }
   copy_name(call.process, old_fd, fd);
-  u64 kernel_flag = load_relaxed(call.process.fds[fd]) & kFdKernelCloexec;
+  FdWord kernel_flag = load_relaxed(fd_entry(call.process, fd)) & kFdKernelCloexec;
   set_fd_word(call.process, fd, file_word(mount_of(word), description_of(word), kernel_flag | (cloexec ? kFdCloexec : 0)));
   return fd;
 }
 
-long duplicate(Call& call, u64 word, u32 minimum, bool cloexec) {
+long duplicate(Call& call, FdWord word, u32 minimum, bool cloexec) {
   Result<u32> fd = claim_number(call.process, minimum);
   if (!fd.ok()) return -fd.error();
   return share_file(call, word, static_cast<u32>(call.arg(0)), fd.value(), cloexec);
 }
 
 // Closes the file on a number that is about to be something else; the placeholder stays where it is.
-void drop_file_for_replacement(Call& call, u32 fd, u64 word) {
-  store_full(call.process.fds[fd], kFdStashed | (word & kFdKernelCloexec));
+void drop_file_for_replacement(Call& call, u32 fd, FdWord word) {
+  store_full(fd_entry(call.process, fd), kFdStashed | (word & kFdKernelCloexec));
   if (is_multi_threaded()) wait_for_users(call, fd);
   (void)vfs::close_handle(call.pool(mount_of(word)), fd);
 }
 
 long duplicate_onto(Call& call, u32 from, u32 to, int flags, bool same_is_error) {
   Process& process = call.process;
-  u64 from_word = fd_word(process, from), to_word = fd_word(process, to);
+  FdWord from_word = fd_word(process, from), to_word = fd_word(process, to);
   for (unsigned tries = 0; (to_word & kFdClosing) != 0; ++tries) { // by another thread
     if (tries == 10000) return -EBUSY;
     raw_syscall(SYS_sched_yield);
@@ -362,7 +363,7 @@ long duplicate_onto(Call& call, u32 from, u32 to, int flags, bool same_is_error)
     long made = raw_syscall(SYS_dup3, from, to, flags);
     if (made == -EINVAL) return kPassOn;
     if (made < 0 || !is_file(to_word)) return made;
-    store_full(process.fds[to], u64{0});
+    store_full(fd_entry(process, to), FdWord{0});
     if (is_multi_threaded()) wait_for_users(call, to);
     (void)vfs::close_handle(call.pool(mount_of(to_word)), to);
     return made;
@@ -379,7 +380,7 @@ long duplicate_onto(Call& call, u32 from, u32 to, int flags, bool same_is_error)
 } // namespace
 
 long h_dup(Call& call) {
-  u64 word = call.file(0);
+  FdWord word = call.file(0);
   if (word == 0) {
     empty_stash(call.process);
     return kPassOn;
@@ -400,7 +401,7 @@ long h_makes_descriptor(Call& call) {
 }
 
 long h_fcntl(Call& call) {
-  u64 word = call.file(0);
+  FdWord word = call.file(0);
   u32 fd = static_cast<u32>(call.arg(0));
   int command = call.fd(1);
   Process& process = call.process;

@@ -96,7 +96,7 @@ bool take_own_proc(Walk& walk, const char* rest, bool follow, Place& place) {
   bool last = *rest == '\0';
   if (starts_with(part, "/fd/")) {
     i32 fd = parse_number(part + 4, strlen(part + 4));
-    u64 word = fd < 0 ? 0 : fd_word(walk.call.process, static_cast<u32>(fd));
+    FdWord word = fd < 0 ? 0 : fd_word(walk.call.process, static_cast<u32>(fd));
     if (!is_file(word)) {
       place.hidden = word != 0; // a number that looks closed to the program
       return place.hidden;
@@ -114,7 +114,7 @@ bool take_own_proc(Walk& walk, const char* rest, bool follow, Place& place) {
   }
   if (starts_with(part, "/fdinfo/") && last) {
     i32 fd = parse_number(part + 8, strlen(part + 8));
-    u64 word = fd < 0 ? 0 : fd_word(walk.call.process, static_cast<u32>(fd));
+    FdWord word = fd < 0 ? 0 : fd_word(walk.call.process, static_cast<u32>(fd));
     place.hidden = word != 0 && !is_file(word);
     if (is_file(word)) place.special = Special::kProcFdInfo, place.descriptor = fd;
     return place.hidden;
@@ -327,7 +327,7 @@ long locate_kernel_path(Call& call, int dirfd, const char* path, u64 bytes, unsi
 }
 
 long locate_by_descriptor(Call& call, int fd, Place& place) {
-  u64 word = fd_word(call.process, static_cast<u32>(fd));
+  FdWord word = fd_word(call.process, static_cast<u32>(fd));
   if (word == 0) return 0;
   if (!is_file(word)) return -EBADF;
   place.descriptor = fd;
@@ -431,7 +431,7 @@ long locate(Call& call, int dirfd, const char* path, unsigned options, unsigned 
       set_ours(place, cwd.mount, cwd.ino, text, false);
       return 0;
     }
-  } else if (u64 word = fd_word(call.process, static_cast<u32>(dirfd)); word != 0) {
+  } else if (FdWord word = fd_word(call.process, static_cast<u32>(dirfd)); word != 0) {
     if (!is_file(word)) return -EBADF;
     vfs::DescriptionInfo info = vfs::info(call.pool(mount_of(word)), description_of(word));
     if ((info.mode & S_IFMT) != S_IFDIR) return -ENOTDIR;

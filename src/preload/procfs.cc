@@ -44,7 +44,7 @@ long open_mount_list(Call& call, Special which, int flags) {
 
 long open_fdinfo(Call& call, int fd, int flags) {
   if ((flags & O_ACCMODE) != O_RDONLY) return -EACCES;
-  u64 word = fd_word(call.process, static_cast<u32>(fd));
+  FdWord word = fd_word(call.process, static_cast<u32>(fd));
   if (!is_file(word)) return -ENOENT;
   vfs::DescriptionInfo info = vfs::info(call.pool(mount_of(word)), description_of(word));
   vfs::Task task = make_task(call, mount_of(word));
@@ -119,7 +119,7 @@ u64 drop_hidden_numbers(const Process& process, char* buffer, u64 bytes) {
     u64 number = 0;
     bool is_number = entry->name[0] >= '0' && entry->name[0] <= '9';
     for (const char* c = entry->name; *c >= '0' && *c <= '9' && number < kMaxDescriptors; ++c) number = number * 10 + static_cast<u64>(*c - '0');
-    u64 word = is_number ? fd_word(process, number) : 0;
+    FdWord word = is_number ? fd_word(process, number) : 0;
     if (word == 0 || is_file(word)) {
       memmove(buffer + out, buffer + at, size);
       out += size;

@@ -129,7 +129,7 @@ void report_left_behind(const Process& process, const char* program, const char*
   if (process.cwd.in_pool) out << "; its working directory lies in one";
   u32 listed = 0;
   for (u32 fd = 0; fd < process.fd_end && listed < 16; ++fd) {
-    u64 word = fd_word(process, fd);
+    FdWord word = fd_word(process, fd);
     if (!is_file(word) || (word & kFdCloexec) != 0) continue;
     out << (listed++ == 0 ? "; dead descriptors:" : "") << " " << fd;
   }

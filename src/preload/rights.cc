@@ -175,7 +175,7 @@ Carriers::~Carriers() {
   }
 }
 
-long Carriers::add(u64 word) {
+long Carriers::add(FdWord word) {
   if (count_ == kMax) return -EINVAL;
   vfs::Pool& pool = call_.pool(mount_of(word));
   Result<vfs::Pool::ChildTicket> begun = vfs::begin_transit(pool, description_of(word));
@@ -208,7 +208,7 @@ long pack_rights(Call& call, msghdr& message, Carriers& carriers) {
     for (u64 i = 0; i < count; ++i) {
       int fd;
       memcpy(&fd, copy + at + i * sizeof fd, sizeof fd);
-      u64 word = fd_word(call.process, static_cast<u32>(fd));
+      FdWord word = fd_word(call.process, static_cast<u32>(fd));
       if (word == 0) continue;
       if (!is_file(word)) return -EBADF;
       long carrier = carriers.add(word);

@@ -22,7 +22,7 @@ class Carriers {
   Carriers(const Carriers&) = delete;
   Carriers& operator=(const Carriers&) = delete;
   // A carrier for what this table entry refers to; its number or a negated errno.
-  long add(u64 word);
+  long add(FdWord word);
 
  private:
   static constexpr u32 kMax = 253; // SCM_MAX_FD

@@ -19,7 +19,7 @@ namespace {
 
 constexpr u64 kHead = __builtin_offsetof(sockaddr_un, sun_path);
 
-long not_a_socket(u64 word) { return is_file(word) ? -ENOTSOCK : -EBADF; }
+long not_a_socket(FdWord word) { return is_file(word) ? -ENOTSOCK : -EBADF; }
 
 // An address of the program that names a file, with room for the NUL that it need not have.
 struct FileAddress {

@@ -32,6 +32,7 @@ bool is_secure(char** environment) {
 // What does not begin as zero; initialisers would make the struct's pages copies of the library file's.
 void start_process(Process& process) {
   process.placeholder = -1;
+  process.own_floor = ~u32{0};
   process.cwd.generation = 1;
   process.umask = 022;
   process.known_epoch = 1;

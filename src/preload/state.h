@@ -31,16 +31,23 @@ struct Mount {
 
 // ---- Descriptors: one word each, 0 for those of the kernel ----------------------------------------------------
 inline constexpr u32 kMaxDescriptors = 1u << 20;
-inline constexpr u64 kFdCloexec = u64{1} << 40;       // as the program sees it
-inline constexpr u64 kFdKernelCloexec = u64{1} << 41; // as the placeholder has it
-inline constexpr u64 kFdStashed = u64{1} << 42;       // closed for the program, placeholder kept for the next open
-inline constexpr u64 kFdInternal = u64{1} << 43;      // ours; the program sees it closed
-inline constexpr u64 kFdClosing = u64{1} << 44;       // stashed, but its handle is still being closed
-constexpr bool is_file(u64 word) { return ((word >> 32) & 0xff) != 0; }
-constexpr u32 mount_of(u64 word) { return static_cast<u32>((word >> 32) & 0xff) - 1; }
-constexpr vfs::Description description_of(u64 word) { return vfs::Description{static_cast<u32>(word)}; }
-constexpr u64 file_word(u32 mount, vfs::Description description, u64 flags) {
-  return static_cast<u32>(description) | u64{mount + 1} << 32 | flags;
+// 22 bits of description, 4 of mount + 1 (0: no file), flags: so small that low numbers and our own, from 900 on, share a page.
+using FdWord = u32;
+constexpr unsigned kFdMountShift = 22;
+constexpr FdWord kFdMountMask = 15;
+inline constexpr FdWord kFdCloexec = 1u << 26;       // as the program sees it
+inline constexpr FdWord kFdKernelCloexec = 1u << 27; // as the placeholder has it
+inline constexpr FdWord kFdStashed = 1u << 28;       // closed for the program, placeholder kept for the next open
+inline constexpr FdWord kFdInternal = 1u << 29;      // ours; the program sees it closed
+inline constexpr FdWord kFdClosing = 1u << 30;       // stashed, but its handle is still being closed
+static_assert(kMaxMounts < kFdMountMask);
+static_assert(shm::kMaxDescriptions <= 1u << kFdMountShift);
+constexpr FdWord mount_bits(FdWord word) { return word >> kFdMountShift & kFdMountMask; }
+constexpr bool is_file(FdWord word) { return mount_bits(word) != 0; }
+constexpr u32 mount_of(FdWord word) { return mount_bits(word) - 1; }
+constexpr vfs::Description description_of(FdWord word) { return vfs::Description{word & ((1u << kFdMountShift) - 1)}; }
+constexpr FdWord file_word(u32 mount, vfs::Description description, FdWord flags) {
+  return static_cast<u32>(description) | (mount + 1) << kFdMountShift | flags;
 }
 
 inline constexpr unsigned kMaxStash = 32;
@@ -62,6 +69,8 @@ inline constexpr unsigned kKnownDirs = 256;
 struct KnownDir {
   u64 hash;
   u64 stamp_and_plain; // epoch of cache and coarse time; bit 0: no symlink on the way
+  u64 identity;
+  u8 misses; // in a row
 };
 // What the kernel has where pools are mounted (known.h).
 enum class Hidden : u8 { kNothing, kEmptyDirectory, kSomething };
@@ -94,11 +103,17 @@ struct Identity {
   u32* many_groups = nullptr; // if they do not fit
 };
 
+inline constexpr unsigned kMaxOwn = 32;
+
 // Begins as zeros but for what start() sets.
 struct Process {
   vfs::Pool* pools[kMaxMounts] = {}; // null: not attached yet (attach.h)
-  u64* fds = nullptr; // made when the first entry is set
+  FdWord* fds = nullptr; // the end of a table that grows downwards (fd_entry); made when the first entry is set
   u32 fd_end = 0;     // beyond the highest entry that was ever set
+  // Our own descriptors, plus 1, in any order; more than fit here are in the table. They stand apart because a process that uses no
+  // file of a pool then needs no table, and one that forks writes to none.
+  u32 own[kMaxOwn] = {};
+  u32 own_floor = 0; // no own number was ever lower
   // Every number below is in use in the kernel, stashed ones included.
   u32 fd_floor = 0;
   u32 stash_count = 0;
@@ -116,6 +131,7 @@ struct Process {
   u64 known_epoch = 0;
   u64 hidden_stamp = 0; // when it was looked at
   Hidden hidden{};
+  u64 hidden_identities[kMaxMounts] = {};
   u64 cwd_looked_at = 0; // the working directory's generation; bit 0: it lies in /proc
   bool is_child_view = false;
   bool is_traced = false; // it said so: a debugger would stop at each trapped call (intercept/trap.h)
@@ -123,9 +139,6 @@ struct Process {
   Listing listings[kMaxListings] = {};
   SignalAction actions[65] = {};
   KnownDir known[kKnownDirs] = {};
-  u64 known_identities[kKnownDirs] = {};
-  u8 known_misses[kKnownDirs] = {}; // in a row
-  u64 hidden_identities[kMaxMounts] = {};
 };
 
 // ---- Threads ----------------------------------------------------------------------------------------------------
@@ -157,7 +170,7 @@ struct alignas(4096) ThreadBlock {
   char done[kPathBytes];
   char link[kPathBytes];
   PathRoom rooms[2];
-  u8 scratch[16384];
+  alignas(4096) u8 scratch[16384]; // its users mostly need one page
 };
 static_assert(offsetof(ThreadBlock, stack) + sizeof(ThreadBlock::stack) == offsetof(ThreadBlock, next));
 inline constexpr u64 kThreadWordsBytes = offsetof(ThreadBlock, pending) - offsetof(ThreadBlock, next);
@@ -170,6 +183,7 @@ struct ThreadWords {
   u32 in_call;      // inside a served call
   u32 fault_repeats; // of the same address, although it was filled
   struct ChildRun* forking; // a fork of this thread, which its child finds here
+  u32 forks_locked; // forks of this thread that are under way and hold Process::lock
   u64 fault_address;
   u64 altstack_base, altstack_bytes;
   u64 blocked_faults; // SIGSEGV and SIGBUS as the program blocks them (signals.h)
@@ -185,9 +199,17 @@ inline Process& current_process() {
   Process* process = t_thread.process;
   return PMEMFILE_LIKELY(process == nullptr) ? g_process : *process;
 }
-inline u64 fd_word(const Process& process, u64 fd) {
-  return fd < load_relaxed(process.fd_end) ? load_relaxed(process.fds[fd]) : 0;
+inline FdWord& fd_entry(const Process& process, u64 fd) { return process.fds[-1 - static_cast<i64>(fd)]; }
+inline FdWord table_word(const Process& process, u64 fd) {
+  return fd < load_relaxed(process.fd_end) ? load_relaxed(fd_entry(process, fd)) : 0;
 }
+bool is_own(const Process& process, u64 fd);
+inline FdWord fd_word(const Process& process, u64 fd) {
+  if (PMEMFILE_UNLIKELY(fd >= load_relaxed(process.own_floor)) && is_own(process, fd)) return kFdInternal;
+  return table_word(process, fd);
+}
+// Beyond the highest number with a word.
+u64 fd_words_end(const Process& process);
 
 // Attaches to a pool whose first use this is.
 vfs::Pool& attach_now(Process& process, u32 mount);
@@ -211,7 +233,7 @@ struct Call {
   template <class T>
   T* pointer(unsigned index) const { return reinterpret_cast<T*>(arg(index)); }
   // The entry of a descriptor argument; 0 if it is the kernel's.
-  u64 file(unsigned index) const { return fd_word(process, arg(index) & 0xffffffff); }
+  FdWord file(unsigned index) const { return fd_word(process, arg(index) & 0xffffffff); }
   vfs::Pool& pool(u32 mount) const { return pool_of(process, mount); }
   // The call as it stands, made by us; for handlers that look at its result.
   long kernel() const {

@@ -16,7 +16,7 @@ namespace {
 // One end of a copy. `offset` null: the descriptor's own.
 struct End {
   int fd;
-  u64 word; // 0: the kernel's
+  FdWord word; // 0: the kernel's
   i64* offset;
 };
 
@@ -121,15 +121,15 @@ class OffsetArgument {
 };
 
 // Open for reading, or for writing?
-bool open_for(Call& call, int fd, u64 word, bool write) {
+bool open_for(Call& call, int fd, FdWord word, bool write) {
   if (word != 0 && !is_file(word)) return false;
   long flags = word != 0 ? vfs::info(call.pool(mount_of(word)), description_of(word)).flags : raw_syscall(SYS_fcntl, fd, F_GETFL);
   if (flags < 0 || (flags & O_PATH) != 0) return false;
   return (flags & O_ACCMODE) == O_RDWR || (flags & O_ACCMODE) == (write ? O_WRONLY : O_RDONLY);
 }
 
-bool is_dir(Call& call, u64 word) { return is_file(word) && S_ISDIR(vfs::info(call.pool(mount_of(word)), description_of(word)).mode); }
-bool is_open(Call& call, int fd, u64 word) { return open_for(call, fd, word, false) || open_for(call, fd, word, true); }
+bool is_dir(Call& call, FdWord word) { return is_file(word) && S_ISDIR(vfs::info(call.pool(mount_of(word)), description_of(word)).mode); }
+bool is_open(Call& call, int fd, FdWord word) { return open_for(call, fd, word, false) || open_for(call, fd, word, true); }
 
 // What copy_file_range finds wrong with its files, in the order of the kernel; 0 if nothing.
 long check_copied(Call& call) {
@@ -138,7 +138,7 @@ long check_copied(Call& call) {
     long flags = -EBADF;
   } sides[2];
   for (unsigned i = 0; i < 2; ++i) {
-    u64 word = call.file(i * 2);
+    FdWord word = call.file(i * 2);
     struct stat status {};
     if (word == 0) {
       sides[i].flags = raw_syscall(SYS_fcntl, call.fd(i * 2), F_GETFL);
@@ -157,7 +157,7 @@ long check_copied(Call& call) {
 }
 
 // From a description to itself, both from where it stands.
-long copy_onto_itself(Call& call, u64 word, u64 bytes) {
+long copy_onto_itself(Call& call, FdWord word, u64 bytes) {
   vfs::Task task = make_task(call, mount_of(word));
   Result<u64> stands = vfs::seek_file(task, description_of(word), 0, SEEK_CUR);
   if (!stands.ok()) return -stands.error();
@@ -170,7 +170,7 @@ long copy_onto_itself(Call& call, u64 word, u64 bytes) {
 } // namespace
 
 long h_sendfile(Call& call) {
-  u64 out = call.file(0), in = call.file(1);
+  FdWord out = call.file(0), in = call.file(1);
   if (out == 0 && in == 0) return kPassOn;
   if (!open_for(call, call.fd(1), in, false)) return -EBADF;
   OffsetArgument offset(call, 2);
@@ -188,7 +188,7 @@ long h_sendfile(Call& call) {
 }
 
 long h_copy_file_range(Call& call) {
-  u64 in = call.file(0), out = call.file(2);
+  FdWord in = call.file(0), out = call.file(2);
   if (in == 0 && out == 0) return kPassOn;
   long wrong = check_copied(call);
   if (wrong != 0) return wrong;
@@ -205,7 +205,7 @@ long h_copy_file_range(Call& call) {
 
 // Between a pipe and a file of ours. A pipe must not be emptied by more than the file takes: files take all.
 long h_splice(Call& call) {
-  u64 in = call.file(0), out = call.file(2);
+  FdWord in = call.file(0), out = call.file(2);
   if (in == 0 && out == 0) return kPassOn;
   if (!is_open(call, call.fd(0), in) || !is_open(call, call.fd(2), out)) return -EBADF;
   if ((in == 0 && call.arg(1) != 0 && is_pipe(call.fd(0))) || (out == 0 && call.arg(3) != 0 && is_pipe(call.fd(2)))) return -ESPIPE;
@@ -229,9 +229,9 @@ namespace {
 constexpr u64 kMaxPolled = 1024;
 
 // One that only names a file (O_PATH) is no open file to those who wait.
-bool only_names(Call& call, u64 word) { return (vfs::info(call.pool(mount_of(word)), description_of(word)).flags & O_PATH) != 0; }
+bool only_names(Call& call, FdWord word) { return (vfs::info(call.pool(mount_of(word)), description_of(word)).flags & O_PATH) != 0; }
 
-short events_of(Call& call, u64 word, short wanted) {
+short events_of(Call& call, FdWord word, short wanted) {
   return is_file(word) && !only_names(call, word) ? static_cast<short>(wanted & (POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM)) : short{POLLNVAL};
 }
 
@@ -246,7 +246,7 @@ long poll_files(Call& call, bool timespec_timeout) {
   bool any = false;
   for (u64 i = 0; i < count; ++i) {
     if (copy[i].fd < 0) continue;
-    u64 word = fd_word(call.process, static_cast<u32>(copy[i].fd));
+    FdWord word = fd_word(call.process, static_cast<u32>(copy[i].fd));
     if (word == 0) continue;
     any = true;
     copy[i].revents = events_of(call, word, copy[i].events);

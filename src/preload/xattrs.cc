@@ -28,7 +28,7 @@ unsigned options(bool yes) { return yes ? kFollowLast : 0; }
 // The inode of the descriptor argument.
 template <class Body>
 long on_descriptor(Call& call, Body&& body) {
-  u64 word = call.file(0);
+  FdWord word = call.file(0);
   if (!is_file(word)) return -EBADF;
   vfs::DescriptionInfo info = vfs::info(call.pool(mount_of(word)), description_of(word));
   if ((info.flags & O_PATH) != 0) return -EBADF;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "shm/process.h"
+#include "shm/segment_file.h"
 #include "vfs/pool.h"
 
 namespace pmemfile::vfs {
@@ -10,7 +11,7 @@ struct PoolInternals {
   static void set_pool_fd(Pool& pool, int fd) { pool.pool_fd_ = fd; }
   static void set_segment_fd(Pool& pool, int fd) { pool.segment_fd_ = fd; }
   static void set_token(Pool& pool, int fd) { pool.token_fd_ = fd; }
-  static Result<Pool*> map_inherited(int pool_fd, int segment_fd, bool read_only, AttachFailure* failure);
+  static Result<Pool*> map_inherited(int pool_fd, int segment_fd, bool read_only, AttachFailure* failure, shm::SegmentIdentity* named);
   static void set_self(Pool& pool, shm::ProcessRef self) { pool.store_.segment.self = self; }
   static shm::Segment& private_tables(Pool& pool) { return pool.private_tables_; }
   // The Pool that a Store belongs to.

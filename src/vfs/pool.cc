@@ -345,11 +345,15 @@ namespace {
 PMEMFILE_TOUCHED alignas(Pool) char g_first_room[sizeof(Pool)];
 u32 g_first_room_in_use;
 
-Result<void*> make_pool_room() {
-  if (exchange(g_first_room_in_use, 1u) == 0) return static_cast<void*>(g_first_room);
-  return map_private(sizeof(Pool));
+PMEMFILE_BULKY u8 g_first_staging[journal::kStagingBytes];
+
+Result<Pool*> make_pool() {
+  if (exchange(g_first_room_in_use, 1u) != 0) return new (TRY(map_private(sizeof(Pool)))) Pool();
+  Pool* pool = new (static_cast<void*>(g_first_room)) Pool();
+  pool->store().first_staging = g_first_staging;
+  return pool;
 }
-void free_pool_room(Pool* pool) {
+void free_pool(Pool* pool) {
   if (static_cast<void*>(pool) != g_first_room) raw_syscall(SYS_munmap, as_arg(pool), sizeof(Pool));
   else store_release(g_first_room_in_use, 0u);
 }
@@ -366,14 +370,14 @@ void PoolInternals::destroy(Pool* pool) {
   // Of an attach that was refused after it had registered: its entry is a dead one's.
   if (pool->token_fd_ >= 0) raw_syscall(SYS_close, pool->token_fd_);
   if (pool->pool_fd_ >= 0) raw_syscall(SYS_close, pool->pool_fd_);
-  free_pool_room(pool);
+  free_pool(pool);
 }
 
 Result<Pool*> Pool::attach(const char* path, const AttachOptions& options, AttachFailure* failure) {
   vdso_start();
-  auto memory = make_pool_room();
-  if (!memory.ok()) return fail(failure, ENOMEM, path, "no memory");
-  Pool* pool = new (memory.value()) Pool();
+  auto made = make_pool();
+  if (!made.ok()) return fail(failure, ENOMEM, path, "no memory");
+  Pool* pool = made.value();
   Attach steps{path, options, failure, pool};
   auto result = attach_steps(steps);
   if (!result.ok()) {
@@ -403,9 +407,10 @@ void Pool::forget(Pool* pool) {
 
 // For adopt(): pool and V from descriptors that were passed on; the kernel lock came along with the pool's. Registers
 // nothing. The descriptors belong to the Pool afterwards, also on failure.
-Result<Pool*> PoolInternals::map_inherited(int pool_fd, int segment_fd, bool read_only, AttachFailure* failure) {
+Result<Pool*> PoolInternals::map_inherited(int pool_fd, int segment_fd, bool read_only, AttachFailure* failure,
+                                           shm::SegmentIdentity* named) {
   vdso_start();
-  Pool* pool = new (TRY(make_pool_room())) Pool();
+  Pool* pool = TRY(make_pool());
   AttachOptions options;
   Attach a{"inherited pool", options, failure, pool};
   a.fd = pool_fd;
@@ -416,7 +421,8 @@ Result<Pool*> PoolInternals::map_inherited(int pool_fd, int segment_fd, bool rea
   auto steps = [&]() -> Result<void> {
     TRY(map_pool(a));
     a.state = TRY(read_state(pool->store_.medium));
-    pool->store_.segment = TRY(shm::adopt_segment(segment_fd, a.identity, named_segment(a.state),
+    *named = named_segment(a.state);
+    pool->store_.segment = TRY(shm::adopt_segment(segment_fd, a.identity, *named,
                                                   shm::plan_segment(pool->store_.geometry), !read_only));
     return prepare_store(pool->store_);
   };

@@ -129,11 +129,14 @@ bool same_file(int a, int b) {
 }
 
 // The entry must be ours: alive, of this very process or of a child that was prepared and became this one.
-Result<ProcessRef> check_entry(Pool& pool, const Passed& passed) {
+Result<ProcessRef> check_entry(Pool& pool, const Passed& passed, const shm::SegmentIdentity& named) {
   Segment& v = pool.store().segment;
   ProcessRef ref{static_cast<u32>(passed.index_plus_1), static_cast<u32>(passed.generation)};
   Process* entry = shm::find_process(v, ref);
-  if (entry == nullptr || !same_file(v.fd, static_cast<int>(passed.token_fd))) return Error(ESRCH);
+  // Of V's descriptor it is known what it is.
+  struct stat token{};
+  bool of_v = raw_syscall(SYS_fstat, static_cast<long>(passed.token_fd), as_arg(&token)) == 0 && token.st_dev == named.dev && token.st_ino == named.ino;
+  if (entry == nullptr || !of_v) return Error(ESRCH);
   // Its own classic lock is no proof to itself, but taking it again is.
   bool classic = passed.token_fd == passed.segment_fd;
   if (!(classic ? shm::take_classic_token(v, ref) : shm::process_alive(v, v.fd, ref))) return Error(ESRCH);
@@ -284,6 +287,8 @@ Result<Pool*> Pool::view_as_child(const ChildTicket& ticket) {
   Pool* view = new (memory) Pool(*this);
   view->store_.waiter.context = &view->store_;
   view->child_tokens_ = ChildTokens{};
+  // Two must not take it for different slots.
+  if (view->store_.first_slot_plus_1 == 0) view->store_.first_staging = nullptr;
   if (ticket.ref != ProcessRef{}) {
     view->store_.segment.self = ticket.ref;
     view->token_fd_ = ticket.token_fd;
@@ -331,7 +336,8 @@ void Pool::keep_after_failed_exec() {
 namespace {
 
 Result<Pool*> adopt_reader(const Passed& passed, AttachFailure* failure) {
-  Pool* pool = TRY(PoolInternals::map_inherited(static_cast<int>(passed.pool_fd), static_cast<int>(passed.segment_fd), true, failure));
+  shm::SegmentIdentity named;
+  Pool* pool = TRY(PoolInternals::map_inherited(static_cast<int>(passed.pool_fd), static_cast<int>(passed.segment_fd), true, failure, &named));
   int tables_fd = static_cast<int>(passed.token_fd);
   auto loaded = PoolInternals::load_private_tables(*pool, tables_fd);
   close_fd(tables_fd);
@@ -353,9 +359,10 @@ Result<Pool*> Pool::adopt(const char* text, AttachFailure* failure) {
   Passed passed;
   if (!parse(text, &passed)) return fail(failure, EINVAL, "exec", "what the process before left for this one is damaged");
   if (passed.version == kReaderTextVersion) return adopt_reader(passed, failure);
+  shm::SegmentIdentity named;
   Pool* pool =
-      TRY(PoolInternals::map_inherited(static_cast<int>(passed.pool_fd), static_cast<int>(passed.segment_fd), false, failure));
-  auto ref = check_entry(*pool, passed);
+      TRY(PoolInternals::map_inherited(static_cast<int>(passed.pool_fd), static_cast<int>(passed.segment_fd), false, failure, &named));
+  auto ref = check_entry(*pool, passed, named);
   if (!ref.ok()) {
     PoolInternals::destroy(pool);
     return fail(failure, ref.error(), "exec", "the process before was another one");

@@ -1,5 +1,6 @@
 // Handlers interrupt, use files and jump out at any moment; nothing is lost or hangs.
 #include "common.h"
+#include <pthread.h>
 #include <setjmp.h>
 #include <sys/file.h>
 #include <sys/time.h>
@@ -14,6 +15,40 @@ static void on_alarm(int s) {
   struct stat st;
   if (stat("work", &st) != 0 && stat("other", &st) != 0) abort();
   if (jump) siglongjmp(back, 1);
+}
+
+// A signal that comes when a fork has been prepared, or makes the kernel begin it again, has its handler before the fork.
+static void open_and_close(int s) {
+  (void)s;
+  for (int i = 0; i < 3; ++i) close(open("work", O_RDWR));
+  ++count;
+}
+static void *do_nothing(void *until) {
+  while (!*(volatile int *)until) usleep(1000);
+  return NULL;
+}
+static int forks_among_handlers(int forks) {
+  int bad = 0, status;
+  for (int i = 0; i < forks; ++i) {
+    pid_t child = fork();
+    if (child == 0) _exit(open("work", O_RDWR) < 0);
+    if (waitpid(child, &status, 0) != child || status != 0) ++bad;
+  }
+  return bad;
+}
+static void handlers_before_forks(void) {
+  struct sigaction a = {.sa_handler = open_and_close, .sa_flags = SA_RESTART};
+  sigaction(SIGALRM, &a, 0);
+  struct itimerval t = {{0, 2000}, {0, 2000}}, off = {{0, 0}, {0, 0}};
+  setitimer(ITIMER_REAL, &t, 0);
+  SHOW(forks_among_handlers(40));
+  int until = 0;
+  pthread_t thread;
+  pthread_create(&thread, NULL, do_nothing, &until);
+  SHOW(forks_among_handlers(40));
+  setitimer(ITIMER_REAL, &off, 0);
+  until = 1;
+  pthread_join(thread, NULL);
 }
 
 int main(void) {
@@ -45,6 +80,7 @@ int main(void) {
   setitimer(ITIMER_REAL, &t, 0);
   SHOW(bad);
   SHOW(count > 10);
+  handlers_before_forks();
   // A waiting lock ends with EINTR without SA_RESTART.
   a.sa_flags = 0;
   jump = 0;

@@ -91,4 +91,38 @@ pmemfile_intercept_restore:
         syscall
         .size   pmemfile_intercept_restore, . - pmemfile_intercept_restore
 
+        // void pmemfile_intercept_resume(ucontext_t* context): does not return. The handler of trapped calls goes back to the
+        // program as rt_sigreturn would, but for what has not changed: mask and alternate stack. As after a system call,
+        // rcx and r11 are free: the first holds the way back.
+        .globl  pmemfile_intercept_resume
+        .hidden pmemfile_intercept_resume
+        .type   pmemfile_intercept_resume, @function
+        .p2align 4
+pmemfile_intercept_resume:
+        mov     %rdi, %rsp              // what lies below is over; a signal's frame goes there
+        mov     224(%rdi), %rcx         // uc_mcontext.fpregs
+        mov     472(%rcx), %eax         // sw_reserved.xfeatures
+        mov     476(%rcx), %edx
+        xrstor64 (%rcx)
+        mov     40(%rdi), %r8           // uc_mcontext.gregs
+        mov     48(%rdi), %r9
+        mov     56(%rdi), %r10
+        mov     72(%rdi), %r12
+        mov     80(%rdi), %r13
+        mov     88(%rdi), %r14
+        mov     96(%rdi), %r15
+        mov     112(%rdi), %rsi
+        mov     120(%rdi), %rbp
+        mov     128(%rdi), %rbx
+        mov     136(%rdi), %rdx
+        mov     144(%rdi), %rax
+        mov     168(%rdi), %rcx         // rip
+        mov     176(%rdi), %r11         // rflags
+        push    %r11
+        popfq
+        mov     104(%rsp), %rdi
+        mov     160(%rsp), %rsp
+        jmp     *%rcx
+        .size   pmemfile_intercept_resume, . - pmemfile_intercept_resume
+
         .section .note.GNU-stack, "", @progbits
