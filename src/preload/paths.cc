@@ -295,10 +295,13 @@ bool is_leaf(Process& process, int dirfd, const char* path, u64 bytes, u64 stamp
 long locate_kernel_path(Call& call, int dirfd, const char* path, u64 bytes, unsigned options, unsigned room, Place& place) {
   Process& process = call.process;
   bool walk_last = (options & kFollowLast) != 0 && (options & kLastIsChecked) == 0;
-  u64 dir_bytes = 0, stamp = known_stamp(process);
-  Known dir;
-  bool known = find_known(process, dirfd, path, bytes, dir_bytes, dir);
+  u64 dir_bytes = path_bytes_without_last(path, bytes);
   bool alone = path[0] != '/' && dir_bytes == 0;
+  // A child that goes on to exec has not touched the clock's pages yet.
+  bool may_know = (options & kNeverKnown) == 0 || alone;
+  u64 stamp = may_know ? known_stamp(process) : 0;
+  Known dir;
+  bool known = may_know && find_known(process, dirfd, path, bytes, dir_bytes, dir);
   if (known && alone && !walk_last) {
     place.plain_dir = true; // one component: cannot lead in but as a symlink, which is not followed here
     place.resolved = path;
