@@ -17,7 +17,7 @@ sha256sum a/zeros
 ln -s numbers a/link
 ln a/numbers a/hard
 mv a/b/reversed a/b/c/moved
-ls -l a | awk 'NR > 1 { print $1, $2, $5, $NF }'
+ls -l a | awk 'NR > 1 { print $1, $2, /^d/ ? "" : $5, $NF }' # directories have other sizes (tests/apps/tree.py)
 tar cf all.tar a
 mkdir out
 tar xf all.tar -C out
