@@ -55,15 +55,16 @@ Result<u32> pin(Call& call, vfs::Description description) {
   return Error(ENOMEM);
 }
 
-// A run of blocks at its address. On devdax and hugetlbfs, whose mappings consist of huge pages, a private one is a copy.
+// A run of blocks at its address. On devdax, which has no private mappings, and hugetlbfs, whose mappings consist of huge pages, a
+// private one is a copy.
 Result<void> place_run(Call& call, const Request& request, const data::Run& run, u64 address, u64 bytes) {
   const pmem::Medium& medium = call.task.pool->store().medium;
   PoolOff from = journal::block_offset(run.block);
   int flags = MAP_FIXED | (request.shared() ? MAP_SHARED : MAP_PRIVATE) | (request.flags & MAP_POPULATE);
   auto mapped = map_raw(address, bytes, request.protection, flags, call.task.pool->pool_fd(), raw(from));
   if (mapped.ok()) return {};
-  if (mapped.error() != EINVAL || medium.page_bytes == kPage) return Error(mapped.error());
-  if (request.shared()) return Error(ENODEV);
+  if (mapped.error() != EINVAL) return Error(mapped.error());
+  if (request.shared()) return Error(medium.page_bytes == kPage ? EINVAL : ENODEV);
   TRY(map_raw(address, bytes, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
   if (pmem::copy_out(medium, reinterpret_cast<void*>(address), from, bytes) != 0) return Error(EIO);
   long set = raw_syscall(SYS_mprotect, static_cast<long>(address), static_cast<long>(bytes), request.protection);

@@ -143,10 +143,10 @@ Result<void> map_run(vfs::Pool& pool, const Mapping& mapping, const data::Run& r
   long mapped = raw_syscall(SYS_mmap, static_cast<long>(address), static_cast<long>(bytes), mapping.prot,
                             (mapping.shared ? MAP_SHARED : MAP_PRIVATE) | MAP_FIXED, pool.pool_fd(),
                             static_cast<long>(raw(run.block) * kPage));
-  // Pieces of devdax and hugetlbfs are huge pages: a block alone cannot be mapped.
-  bool huge_pages = mapped == -EINVAL && pool.store().medium.page_bytes > kPage;
-  if (huge_pages && mapping.shared) return Error(ENODEV);
-  if (huge_pages || (mapped == -EPERM && (mapping.prot & PROT_EXEC) != 0)) return copy_pages(pool.store(), mapping, address, bytes);
+  // Pieces of devdax and hugetlbfs are huge pages: a block alone cannot be mapped. And devdax has no private mappings at all.
+  if (mapped == -EINVAL && mapping.shared && pool.store().medium.page_bytes > kPage) return Error(ENODEV);
+  bool private_refused = mapped == -EINVAL && !mapping.shared;
+  if (private_refused || (mapped == -EPERM && (mapping.prot & PROT_EXEC) != 0)) return copy_pages(pool.store(), mapping, address, bytes);
   if (is_syscall_error(mapped)) return Error(static_cast<int>(-mapped));
   return {};
 }

@@ -70,7 +70,10 @@ std::string undo_path(const Arguments& arguments) {
 
 void* private_copy(PoolFile& pool) {
   constexpr int kProtection = PROT_READ | PROT_WRITE, kFlags = MAP_PRIVATE | MAP_NORESERVE;
-  if (pool.medium().page_bytes == 4096) return mmap(nullptr, pool.file_bytes(), kProtection, kFlags, pool.fd(), 0);
+  if (pool.medium().page_bytes == 4096) {
+    void* mapped = mmap(nullptr, pool.file_bytes(), kProtection, kFlags, pool.fd(), 0);
+    if (mapped != MAP_FAILED || errno != EINVAL) return mapped;
+  }
   // A device-DAX node has no private mappings, and huge pages may be short.
   void* memory = mmap(nullptr, pool.file_bytes(), kProtection, kFlags | MAP_ANONYMOUS, -1, 0);
   if (memory != MAP_FAILED) std::memcpy(memory, pool.bytes(), pool.file_bytes());
