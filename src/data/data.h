@@ -34,9 +34,9 @@ Result<Written> write(journal::Store& store, Ino ino, u64 offset, const IoVec* v
 Result<void> truncate(journal::Store& store, Ino ino, u64 size, bool pinned);
 // Continues an interrupted shrinking (kFlagTruncating). Idempotent.
 Result<void> finish_truncate(journal::Store& store, Ino ino);
-// Frees the data blocks and nodes of a file (not its extended attributes); for an inode without links and users;
-// restartable.
-Result<void> free_contents(journal::Store& store, Ino ino);
+// Frees the data blocks and nodes of a file (not its extended attributes); for an inode without links and users, of this
+// generation; restartable, also while others are at it.
+Result<void> free_contents(journal::Store& store, Ino ino, u64 generation);
 // Stages the release of everything together with the caller's removal of the inode: fails with kRecordFull before
 // staging anything if the file owns too much for one record.
 Result<void> release_contents(journal::Tx& tx, const inode::Attr& attr);

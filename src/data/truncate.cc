@@ -99,9 +99,11 @@ Result<void> truncate(journal::Store& store, Ino ino, u64 size, bool pinned) {
 Result<void> finish_truncate(journal::Store& store, Ino ino) {
   if (!store.inode_in_range(ino)) return Error(kErrnoCorrupt);
   bool linked = false;
+  u64 generation = 0;
   for (bool done = false; !done;) {
     done = TRY(journal::run_tx(store, journal::Opcode::kTruncate, [&](journal::Tx& tx) -> Result<bool> {
       inode::Attr attr = TRY(lock_and_load(tx, ino));
+      generation = attr.generation;
       linked = attr.nlink != 0 && (attr.flags & layout::kFlagOrphan) != 0;
       if ((attr.flags & layout::kFlagTruncating) == 0) return true;
       if (!has_map(attr)) return Error(kErrnoCorrupt);
@@ -111,15 +113,15 @@ Result<void> finish_truncate(journal::Store& store, Ino ino) {
       });
     }));
   }
-  return linked ? inode::release_orphan(store, ino) : Result<void>();
+  return linked ? inode::release_orphan(store, ino, generation) : Result<void>();
 }
 
-Result<void> free_contents(journal::Store& store, Ino ino) {
+Result<void> free_contents(journal::Store& store, Ino ino, u64 generation) {
   if (!store.inode_in_range(ino)) return Error(kErrnoCorrupt);
   for (bool done = false; !done;) {
     done = TRY(journal::run_tx(store, journal::Opcode::kFree, [&](journal::Tx& tx) -> Result<bool> {
       inode::Attr attr = TRY(lock_and_load(tx, ino));
-      if (!has_map(attr)) return true;
+      if (!has_map(attr) || attr.generation != generation) return true;
       // A symlink must not come to look like one with its target inside.
       if (S_ISREG(attr.mode)) attr.size = 0;
       return free_more(tx, attr, 0, [&] {

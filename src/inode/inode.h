@@ -66,8 +66,9 @@ void touch(journal::Store& store, Ino ino, u64 generation, i64 mtime_ns, i64 cti
 inline u64 generation_in_place(const journal::Store& store, Ino ino) {
   return load_relaxed(store.medium.word(layout::inode_offset(ino) + layout::kInodeIdentity)) >> 16;
 }
-// Writes times that are only in V to the pool.
-Result<void> flush_times(journal::Store& store, Ino ino);
+// Writes times that are only in V to the pool. kNo: not if the inode's stripe is held by somebody, who may be stopped; they stay in V.
+enum class Wait : u8 { kNo, kYes };
+Result<void> flush_times(journal::Store& store, Ino ino, Wait wait = Wait::kYes);
 
 // Puts an inode into the list of those that must not outlive their last user (link count 0, or a truncation that
 // takes several steps). Sets the flag in `attr`; the caller stores the mode. Idempotent.
@@ -78,7 +79,7 @@ using OrphanVisitor = Result<bool> (*)(void* context, Ino ino);
 Result<void> for_each_orphan(journal::Store& store, OrphanVisitor visit, void* context);
 // The inode is needed in its list no longer: what an inode without links owned has been freed, or a truncation is
 // finished. It leaves the list, and an inode without links is freed, once it stands in front; entries that wait
-// behind it go along. Idempotent.
-Result<void> release_orphan(journal::Store& store, Ino ino);
+// behind it go along. Nothing happens to an inode of another generation. Idempotent.
+Result<void> release_orphan(journal::Store& store, Ino ino, u64 generation);
 
 } // namespace pmemfile::inode

@@ -67,13 +67,13 @@ Result<void> add_orphan(Tx& tx, Attr& attr) {
   return {};
 }
 
-Result<void> release_orphan(Store& store, Ino ino) {
+Result<void> release_orphan(Store& store, Ino ino, u64 generation) {
   TRY(journal::run_tx(store, journal::Opcode::kOrphan, [&](Tx& tx) -> Result<void> {
     TRY(tx.lock(shm::inode_key(store.segment, ino)));
     auto loaded = load(tx.view(), ino);
     if (loaded.error() == ESTALE) return {}; // freed by whoever repaired a predecessor
     Attr attr = TRY(loaded);
-    if ((attr.flags & layout::kFlagOrphan) == 0) return {};
+    if ((attr.flags & layout::kFlagOrphan) == 0 || attr.generation != generation) return {};
     if (attr.nlink == 0 && (attr.flags & layout::kFlagDead) == 0) {
       attr.flags |= layout::kFlagDead;
       store_mode(tx, attr);
@@ -92,8 +92,9 @@ Result<void> for_each_orphan(Store& store, OrphanVisitor visit, void* context) {
       if (bound-- == 0 || !store.inode_in_range(ino) || list_of(ino) != list) return Error(kErrnoCorrupt);
       // The visitor may free it: its successor is read first.
       Ino next{View(store).load(next_offset(ino))};
+      u64 generation = generation_in_place(store, ino);
       bool free_it = TRY(visit(context, ino));
-      if (free_it) TRY(release_orphan(store, ino));
+      if (free_it) TRY(release_orphan(store, ino, generation));
       ino = next;
     }
     TRY(trim(store, list));

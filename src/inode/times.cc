@@ -83,13 +83,15 @@ void touch(Store& store, Ino ino, u64 generation, i64 mtime_ns, i64 ctime_ns, i6
   if (PMEMFILE_UNLIKELY((mtime_ns | ctime_ns | atime_ns) != 0)) write_times(store, ino, generation, mtime_ns, ctime_ns, atime_ns);
 }
 
-Result<void> flush_times(Store& store, Ino ino) {
+Result<void> flush_times(Store& store, Ino ino, Wait wait) {
   if (!store.medium.writable) return {}; // a reader finds what the last writer left in V, and leaves it there
   shm::Stripe& stripe = stripe_of(store, ino);
   auto here = [&](const WordPair& pair) { return ino_of_owner(load_acquire(pair.first)) == ino && load_relaxed(pair.second) != 0; };
   if (!here(stripe.mtime) && !here(stripe.ctime) && !here(stripe.atime)) return {};
   return journal::run_tx(store, journal::Opcode::kTimes, [&](Tx& tx) -> Result<void> {
-    TRY(tx.lock(shm::inode_key(store.segment, ino)));
+    shm::LockKey key = shm::inode_key(store.segment, ino);
+    if (wait == Wait::kNo && !tx.try_lock(key)) return {};
+    TRY(tx.lock(key));
     auto attr = load(tx.view(), ino);
     if (attr.error() == ESTALE) return {};
     Attr now = TRY(attr);

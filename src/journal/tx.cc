@@ -1,6 +1,7 @@
 #include "journal/tx.h"
 
 #include "journal/record.h"
+#include "journal/recovery.h"
 #include "shm/hints.h"
 #include "shm/process.h"
 
@@ -45,6 +46,7 @@ Tx::Tx(Store& store, Opcode opcode)
 }
 
 Tx::~Tx() {
+  if (PMEMFILE_UNLIKELY(left_)) forget_left();
   release_locks();
   shm::release_slot(store_.segment, slot_);
 }
@@ -59,6 +61,30 @@ void Tx::forget_staged() {
   fault_ = 0;
   fresh_data_ = false;
   committed_ = false;
+  if (PMEMFILE_UNLIKELY(ending_)) withdraw_ending();
+  if (PMEMFILE_UNLIKELY(left_)) forget_left();
+}
+
+void Tx::announce_ending(Ino ino) {
+  shm::Slot& slot = store_.segment.slots[slot_];
+  store_release(slot.ending_ino, pmemfile::raw(ino));
+  store_full(slot.phase, static_cast<u32>(shm::SlotPhase::kEnding));
+  ending_ = true;
+}
+
+void Tx::note_left(Ino ino) {
+  store_release(store_.segment.slots[slot_].left_ino, pmemfile::raw(ino));
+  left_ = true;
+}
+
+void Tx::forget_left() {
+  store_release(store_.segment.slots[slot_].left_ino, u64{0});
+  left_ = false;
+}
+
+void Tx::withdraw_ending() {
+  store_release(store_.segment.slots[slot_].phase, static_cast<u32>(shm::SlotPhase::kPlanning));
+  ending_ = false;
 }
 
 bool Tx::holds(shm::LockKey key) const {
@@ -72,6 +98,23 @@ bool Tx::try_lock(shm::LockKey key) {
   if (key_count_ == shm::kMaxHeldLocks || !shm::try_lock_stripe(store_.segment, slot_, key)) return false;
   keys_[key_count_++] = raw(key);
   return true;
+}
+
+bool Tx::lock_soon(shm::LockKey key) {
+  constexpr unsigned kRounds = 4, kSpins = 400;
+  const shm::Segment& v = store_.segment;
+  for (unsigned round = 0; round < kRounds; ++round) {
+    for (unsigned spin = 0; spin < kSpins; ++spin) {
+      if (try_lock(key)) return true;
+      cpu_relax();
+    }
+    u32 holder = load_acquire(v.stripe(key).lock) & shm::kLockSlotMask;
+    if (holder == 0 || holder > v.header->slot_count) continue;
+    shm::ProcessRef owner = shm::unpack_process(load_acquire(v.slots[holder - 1].owner));
+    if (owner == shm::ProcessRef{} || owner == v.self || shm::process_alive(v, store_.waiter.segment_fd, owner)) continue;
+    store_.waiter.repair(store_.waiter.context, owner);
+  }
+  return try_lock(key);
 }
 
 Result<void> Tx::lock(shm::LockKey key) {
@@ -273,6 +316,19 @@ void Tx::apply() {
   }
 }
 
+// The commit of a durable record in the eyes of everybody. False if a record that frees an inode was denied.
+bool Tx::make_visible() {
+  u32& phase = store_.segment.slots[slot_].phase;
+  constexpr u32 kApplying = static_cast<u32>(shm::SlotPhase::kApplying);
+  if (PMEMFILE_LIKELY(!ending_)) {
+    store_release(phase, kApplying);
+    return true;
+  }
+  u32 announced = static_cast<u32>(shm::SlotPhase::kEnding);
+  ending_ = !compare_exchange(phase, announced, kApplying);
+  return !ending_;
+}
+
 Result<void> Tx::commit() {
   if (fault_ != 0) return Error(fault_);
   if (!store_.medium.writable) return Error(EROFS);
@@ -296,10 +352,15 @@ Result<void> Tx::commit() {
   pmem::fence(store_.medium);
   // Durable. Visible to everybody at once by the one store of the phase: readers of a stripe with an odd sequence
   // ask the phase whether the record counts yet.
-  committed_ = true;
   store_release(slot.sequence, sequence);
   step_sequences();
-  store_release(slot.phase, static_cast<u32>(shm::SlotPhase::kApplying));
+  if (PMEMFILE_UNLIKELY(!make_visible())) {
+    // It must not count after a power failure either, once somebody else builds on what it was to change.
+    retire_slot(store_, slot_);
+    step_sequences();
+    return Error(kRetryTx);
+  }
+  committed_ = true;
   apply();
   step_sequences();
   store_release(slot.phase, static_cast<u32>(shm::SlotPhase::kPlanning));

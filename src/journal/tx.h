@@ -58,6 +58,8 @@ class Tx {
   Result<void> lock(shm::LockKey key);
   // False if somebody else holds it.
   bool try_lock(shm::LockKey key);
+  // The same for who holds nothing yet, but not before a holder that runs had time to finish; a dead one is repaired.
+  bool lock_soon(shm::LockKey key);
   bool holds(shm::LockKey key) const;
   // Waits until no slot overwrites data under `key` in place, and keeps new ones out until the Tx ends. For
   // what takes blocks away from a file. The stripe must be held.
@@ -76,7 +78,14 @@ class Tx {
   // New blocks were written: the commit fences once before the record.
   void note_fresh_data() { fresh_data_ = true; }
 
-  // Makes the staged words durable and visible, all or none. On error (EUCLEAN, kRecordFull) nothing happened.
+  // Until the commit who begins to use the inode (shm/opens.h) can deny that it is freed; then commit() makes the function restart.
+  // Seen by everybody before anything that the caller loads after it. The inode's stripe must be held.
+  void announce_ending(Ino ino);
+  void withdraw_ending();
+  // Notes until the Tx ends that the inode may have to be freed by who repairs the slot (Slot::left_ino).
+  void note_left(Ino ino);
+
+  // Makes the staged words durable and visible, all or none. On error (EUCLEAN, kRecordFull, kRetryTx) nothing happened.
   Result<void> commit();
   bool committed() const { return committed_; }
   // The error of a retry action that failed: what the function would only run into again.
@@ -109,6 +118,8 @@ class Tx {
   void write_record(u64 sequence);
   void wait_while_overwriting(shm::Segment& v, u32 slot_index, shm::LockKey key);
   void step_sequences();
+  bool make_visible();
+  void forget_left();
   void apply();
   void release_locks();
   void forget_staged();
@@ -122,6 +133,8 @@ class Tx {
   int fault_ = 0;
   bool fresh_data_ = false;
   bool committed_ = false;
+  bool ending_ = false;
+  bool left_ = false;
   u32 missed_ = kNoKey;
   RetryAction retry_action_ = nullptr;
   int action_error_ = 0;

@@ -165,6 +165,13 @@ void unmap(Medium& medium) {
   medium.base = nullptr;
 }
 
+Result<void> make_private(const Medium& medium, int fd) {
+  long result = raw_syscall(SYS_mmap, as_arg(medium.base), static_cast<long>(medium.bytes), PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED, fd, 0);
+  if (is_error(result)) return Error(static_cast<int>(-result));
+  return {};
+}
+
 void block_access(const Medium& medium) {
   raw_syscall(SYS_mprotect, as_arg(medium.base), static_cast<long>(medium.mapped_bytes), PROT_NONE);
 }

@@ -14,6 +14,8 @@ struct Mapped {
 // `fd` stays the caller's. Maps `bytes` (0: all) shared; with MAP_SYNC where the file system has it.
 Result<Mapped> map(int fd, u64 bytes, bool writable);
 void unmap(Medium& medium);
+// The mapping becomes a private copy: what this process stores stays its own. `fd`: of the same file. EINVAL: a device that has no such mappings.
+Result<void> make_private(const Medium& medium, int fd);
 // Size of a file or of a device-DAX node.
 Result<u64> file_bytes(int fd);
 // Copies from the file without a Medium of it: the bytes copied. Device-DAX nodes have no read(2).

@@ -170,13 +170,23 @@ void free_thread_block() {
   raw_syscall(SYS_munmap, as_arg(block), sizeof(ThreadBlock));
 }
 
+void lock_briefly(u32& lock) {
+  constexpr unsigned kSpins = 100; // less than the system call takes
+  for (unsigned spin = 0; exchange(lock, 1u) != 0;) {
+    while (load_relaxed(lock) != 0) {
+      if (++spin % kSpins == 0)
+        raw_syscall(SYS_sched_yield);
+      else
+        cpu_relax();
+    }
+  }
+}
+
 void lock_process(Process& process) {
-  if (t_thread.forks_locked != 0) return; // in a handler that came between the preparation of a fork and the fork
-  // Held for a few instructions, or for a system call on our own descriptors: yielding is enough.
-  while (exchange(process.lock, 1u) != 0) raw_syscall(SYS_sched_yield);
+  if (t_thread.forks_locked == 0) lock_briefly(process.lock); // not in a handler that came between the preparation of a fork and the fork
 }
 void unlock_process(Process& process) {
-  if (t_thread.forks_locked == 0) store_release(process.lock, 0u);
+  if (t_thread.forks_locked == 0) unlock_briefly(process.lock);
 }
 
 vfs::Task make_task(Call& call, u32 mount) {

@@ -5,15 +5,13 @@
 namespace pmemfile::preload {
 namespace {
 
-u32 g_lock;
+alignas(64) u32 g_lock;
 ThreadBlock* g_blocks; // linked by ThreadBlock::next
 
 class BlocksLocked {
  public:
-  BlocksLocked() {
-    while (exchange(g_lock, 1u) != 0) raw_syscall(SYS_sched_yield);
-  }
-  ~BlocksLocked() { store_release(g_lock, 0u); }
+  BlocksLocked() { lock_briefly(g_lock); }
+  ~BlocksLocked() { unlock_briefly(g_lock); }
   BlocksLocked(const BlocksLocked&) = delete;
   BlocksLocked& operator=(const BlocksLocked&) = delete;
 };

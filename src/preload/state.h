@@ -114,13 +114,15 @@ struct Process {
   // file of a pool then needs no table, and one that forks writes to none.
   u32 own[kMaxOwn] = {};
   u32 own_floor = 0; // no own number was ever lower
+  int placeholder = 0; // what descriptors of pool files are made from; -1: not opened yet
+  // What opens and closes change, and apart from it what every call reads: threads on several processors would keep taking it
+  // from each other.
+  alignas(64) u32 lock = 0;
   // Every number below is in use in the kernel, stashed ones included.
   u32 fd_floor = 0;
   u32 stash_count = 0;
   u32 stash[kMaxStash] = {}; // ascending
-  int placeholder = 0;       // what descriptors of pool files are made from; -1: not opened yet
-  u32 lock = 0;
-  Cwd cwd;
+  alignas(64) Cwd cwd;
   // Of all threads; never known once a thread has changed itself while there were others: then each has its own.
   Identity identity;
   bool identity_per_thread = false;
@@ -257,6 +259,9 @@ inline long to_long(const Result<u64>& result) {
   return result.ok() ? static_cast<long>(result.value()) : -result.error();
 }
 
+// A lock of threads, held for a few instructions, or for a system call on our own descriptors: then it yields.
+void lock_briefly(u32& lock);
+inline void unlock_briefly(u32& lock) { store_release(lock, 0u); }
 void lock_process(Process& process);
 void unlock_process(Process& process);
 class Locked {

@@ -1,5 +1,6 @@
 #include "shm/opens.h"
 
+#include "shm/locks.h"
 #include "shm/process.h"
 
 namespace pmemfile::shm {
@@ -12,18 +13,51 @@ const void* futex_half(const u64& lock) { return &lock; }
 
 } // namespace
 
-Vnode* find_vnode(const Segment& v, Ino ino) {
-  u64 next = load_acquire(*bucket_of(v, ino));
-  for (u64 steps = 0; next != 0 && steps < v.header->vnode_count; ++steps) {
-    Vnode* vnode = vnode_at(v, next - 1);
-    if (vnode == nullptr) return nullptr;
-    if (load_relaxed(vnode->ino) == pmemfile::raw(ino)) return vnode;
-    next = load_acquire(vnode->next_plus_1);
+bool in_use(const Segment& v, Ino ino) {
+  return find_use(v, ino, [](u64&, u64) { return true; });
+}
+
+bool is_mapped(const Segment& v, Ino ino) {
+  return find_use(v, ino, [](u64&, u64 value) { return (value & (kUseIsMapping | kClaimMark)) == kUseIsMapping || is_mapping_claim(value); });
+}
+
+u64* claim_use(Segment& v, VTx& tx, Ino ino, u32 description, bool mapping) {
+  u64 value = use_word(ino, description, mapping), mark = use_claim(tx.slot(), pmemfile::raw(ino), mapping);
+  u64 index = use_home(v, ino);
+  for (u64 steps = 0; steps < v.header->use_group_count; ++steps) {
+    UseGroup& group = use_group(v, index);
+    // Threads begin at different words, so that they seldom want the same one.
+    unsigned first = tx.slot() % kUsesPerGroup;
+    for (unsigned i = 0; i < kUsesPerGroup; ++i) {
+      u64& word = group.words[first + i < kUsesPerGroup ? first + i : first + i - kUsesPerGroup];
+      if (tx.claim(word, value, mark)) return &word;
+    }
+    if (load_relaxed(group.passed) == 0) store_release(group.passed, u64{1});
+    index = index + 1 == v.header->use_group_count ? 0 : index + 1;
   }
   return nullptr;
 }
 
-bool in_use(const Segment& v, Ino ino) { return find_vnode(v, ino) != nullptr; }
+void deny_ending(const Segment& v, Ino ino) {
+  u32 holder = load_acquire(v.stripe(inode_key(v, ino)).lock) & kLockSlotMask;
+  if (PMEMFILE_LIKELY(holder == 0) || holder > v.header->slot_count) return;
+  Slot& slot = v.slots[holder - 1];
+  u32 ending = static_cast<u32>(SlotPhase::kEnding);
+  if (load_acquire(slot.phase) != ending || load_acquire(slot.ending_ino) != pmemfile::raw(ino)) return;
+  // Not that of the operation after it, perhaps: that one only plans once more.
+  compare_exchange(slot.phase, ending, static_cast<u32>(SlotPhase::kDenied));
+}
+
+LockList* find_lock_list(const Segment& v, Ino ino) {
+  u64 next = load_acquire(lock_bucket(v, ino).first_plus_1);
+  for (u64 steps = 0; next != 0 && steps < v.header->lock_list_count; ++steps) {
+    LockList* list = lock_list_at(v, next - 1);
+    if (list == nullptr) return nullptr;
+    if (load_relaxed(list->ino) == pmemfile::raw(ino)) return list;
+    next = load_acquire(list->next_plus_1);
+  }
+  return nullptr;
+}
 
 void lock_owned_slow(Segment& v, u64& lock, int segment_fd) {
   u64 self = pack(v.self);

@@ -37,6 +37,7 @@ ProcessRef begin_use(Process& entry, u32 index, i32 pid, ProcessState state) {
   store_relaxed(entry.pid, pid);
   store_relaxed(entry.waits_for, u64{0});
   store_relaxed(entry.carrier, u64{0});
+  store_relaxed(entry.posix_locks, u32{0});
   // References made from the old generation are void before the entry is seen in use.
   store_release(entry.generation, generation);
   store_release(entry.state, static_cast<u32>(state));

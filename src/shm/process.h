@@ -16,26 +16,28 @@ enum class ProcessState : u32 {
   kFree,
   kPrepared, // for a child that does not run yet; its token is held by the parent
   kLive,
-  kUnburied, // dead; slots and stripes are repaired, its descriptors are not dropped yet
+  kUnburied, // dead; slots and stripes are repaired, its descriptors or pending inodes are not dropped yet
   kTransit,  // no process: a descriptor in a message; its token is held by what carries it (vfs/transit.h)
 };
 
 inline constexpr unsigned kPendingInodes = 6;
 inline constexpr unsigned kPendingGenerationShift = 44;
+// Nobody is at it: somebody stopped was in the way. The process tries again at its next open, and who buries it.
+inline constexpr u64 kPendingLeft = u64{1} << 62;
 
 struct alignas(64) Process {
   u64 claim;      // pack() of who repairs the entry; 0: nobody
   u32 generation; // of the present use, or of the last one; never 0 in use
   u32 state;      // ProcessState
   i32 pid;        // in its own pid namespace
-  u32 reserved0;
+  u32 posix_locks; // not 0: it has had record locks; its closes look for them
   // Handle tables (handles.h), one for descriptor numbers, one for private handles: page + 1 of the first leaf, and of
   // the top node for all others.
   u64 first_leaf[2];
   u64 top_node[2];
   u64 waits_for;  // pack() of who holds the record lock that it waits for (EDEADLK)
   // Inodes without links that lost their last user here and are being freed:
-  // ino, generation << kPendingGenerationShift (without its upper bits).
+  // ino, generation << kPendingGenerationShift (without its upper bits), kPendingLeft.
   u64 pending[kPendingInodes];
   u64 carrier;    // kTransit: inode number of the kernel's object that carries it; 0: none yet
   u64 unlinked_pages; // handles.h: not 0: some of its pages may not be found through its tables

@@ -14,15 +14,15 @@ namespace {
 // use; when one is full, open(2) fails with ENFILE, fcntl locks with ENOLCK.
 struct Sizes {
   u64 pool_bytes; // up to this size
-  u32 inodes, leaves, bitmap_lines, opens;
-  u64 processes, vnodes, descriptions, pages, file_locks;
+  u32 inodes, leaves, bitmap_lines, description_stripes, file_lock_stripes;
+  u64 processes, lock_lists, descriptions, pages, file_locks;
 };
 constexpr u64 kMiB = 1024 * 1024;
 constexpr Sizes kSizes[] = {
-    // About 0.9, 6 and 16 MiB.
-    {16 * kMiB, 1024, 1024, 64, 512, 256, 2048, 4096, 192, 512},
-    {1024 * kMiB, 8192, 8192, 1024, 4096, 4096, 12288, 16384, 1024, 4096},
-    {~u64{0}, 32768, 32768, 4096, 16384, 4096, 32768, kMaxDescriptions, 2048, 16384},
+    // About 0.8, 6 and 16 MiB.
+    {16 * kMiB, 1024, 1024, 64, 512, 128, 256, 512, 4096, 192, 512},
+    {1024 * kMiB, 8192, 8192, 1024, 4096, 512, 4096, 4096, 16384, 1024, 4096},
+    {~u64{0}, 32768, 32768, 4096, 16384, 2048, 4096, 16384, kMaxDescriptions, 2048, 16384},
 };
 
 const Sizes& sizes_for(u64 pool_bytes) {
@@ -44,9 +44,11 @@ void plan_stripes(SegmentHeader& h, const Sizes& sizes) {
   h.orphan_count = layout::kOrphanLists;
   h.bitmap_first = h.orphan_first + h.orphan_count;
   h.bitmap_count = sizes.bitmap_lines;
-  h.open_first = h.bitmap_first + h.bitmap_count;
-  h.open_count = sizes.opens;
-  h.stripe_count = h.open_first + h.open_count;
+  h.description_first = h.bitmap_first + h.bitmap_count;
+  h.description_stripes = sizes.description_stripes;
+  h.file_lock_first = h.description_first + h.description_stripes;
+  h.file_lock_stripes = sizes.file_lock_stripes;
+  h.stripe_count = h.file_lock_first + h.file_lock_stripes;
 }
 
 } // namespace
@@ -69,11 +71,14 @@ SegmentHeader plan_segment(const layout::Geometry& geometry) {
   h.stripes_offset = place(u64{h.stripe_count} * sizeof(Stripe));
   h.process_count = sizes.processes;
   h.processes_offset = place(sizeof(ProcessTable) + h.process_count * sizeof(Process));
-  h.buckets_offset = place(u64{h.open_count} * sizeof(u64));
-  h.vnode_count = sizes.vnodes;
-  h.vnodes_offset = place(h.vnode_count * sizeof(Vnode));
+  h.buckets_offset = place(u64{h.file_lock_stripes} * sizeof(LockBucket));
+  h.lock_list_count = sizes.lock_lists;
+  h.lock_lists_offset = place(h.lock_list_count * sizeof(LockList));
   h.description_count = sizes.descriptions;
   h.descriptions_offset = place(h.description_count * sizeof(OpenDescription));
+  // A word for each description, and nearly as many for mappings.
+  h.use_group_count = std::bit_ceil(div_up(h.description_count, 4));
+  h.uses_offset = place(h.use_group_count * sizeof(UseGroup));
   h.page_count = sizes.pages;
   h.page_owners_offset = place(h.page_count * sizeof(u64));
   h.pages_offset = place(h.page_count * kHandlePageBytes);

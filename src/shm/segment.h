@@ -2,7 +2,7 @@
 //
 // What it is: one file per pool and boot in /dev/shm (PMEMFILE_SHM_DIR), mapped by every attached process.
 // Addressed by offset only. Here: its header, record slots and lock stripes; the tables of attached processes,
-// open inodes, open file descriptions and file locks stand in process.h, opens.h and locks.h.
+// open file descriptions, uses of inodes and file locks stand in process.h, opens.h and locks.h.
 // Owner: nobody; made by the first process to attach, thrown away at will when none is attached.
 // Rules: all of it may be used inside a hook. A word that several processes write is only touched through
 // base/atomic.h.
@@ -14,7 +14,7 @@
 namespace pmemfile::shm {
 
 inline constexpr u64 kSegmentMagic = 0x314745534d454d50; // "PMEMSEG1"
-inline constexpr u32 kSegmentVersion = 5;
+inline constexpr u32 kSegmentVersion = 6;
 inline constexpr u64 kMaxDescriptions = 65536; // open file descriptions in the largest V
 
 // An attached process: index of its entry and the generation of the entry's use. 0 is nobody.
@@ -29,7 +29,8 @@ constexpr ProcessRef unpack_process(u64 word) {
 }
 
 // Index into the array of stripes. Locks are taken in ascending order, so the order of the classes in the array
-// is the lock order between classes: topology, inodes, directory leaves, orphan lists, bitmap lines, open inodes.
+// is the lock order between classes: topology, inodes, directory leaves, orphan lists, bitmap lines, descriptions, lists
+// of file locks.
 enum class LockKey : u32 {};
 constexpr u32 raw(LockKey key) { return static_cast<u32>(key); }
 
@@ -58,6 +59,8 @@ inline constexpr unsigned kMaxVlogWords = 16;
 enum class SlotPhase : u32 {
   kIdle,     // nobody's
   kPlanning, // nothing of the operation is in the pool but unreachable blocks
+  kEnding,   // the same, and its record will free Slot::ending_ino: who begins to use that inode denies it (opens.h)
+  kDenied,   // somebody did: the record, whole or not, does not count; the operation plans anew
   kApplying, // the record is durable; its effects are being stored
 };
 
@@ -72,6 +75,7 @@ struct alignas(64) Slot {
   u32 held_count;    // entries of `held` to look at
   u64 retired;       // sequence up to which all records are void, their effects durable
   u64 pending_ino;   // word of Process::pending that counts only if this operation commits; see vfs, note_unnamed
+  u64 ending_ino;    // counts in phase kEnding
   u32 held[kMaxHeldLocks]; // stripe + 1, written before the lock is taken and cleared after it is released
   // Redo log of an operation on V itself (open, close, file locks): see vlog.h.
   u32 vlog_committed; // 1: complete, effects may be partly stored; replay it
@@ -80,6 +84,9 @@ struct alignas(64) Slot {
     u64 offset; // in V
     u64 value;
   } vlog[kMaxVlogWords];
+  // Inode that may just have lost its last link or a user here: for who repairs the slot to look whether it has any left. Our own thread
+  // looks itself, after the operation.
+  u64 left_ino;
 };
 static_assert(sizeof(Slot) == 448);
 
@@ -96,11 +103,12 @@ struct SegmentHeader {
   u64 slots_offset, slot_count;
   u64 stripes_offset;
   u32 topology_first, inode_first, inode_count, leaf_first, leaf_count, orphan_first, orphan_count,
-      bitmap_first, bitmap_count, open_first, open_count, stripe_count, reserved0, reserved1;
+      bitmap_first, bitmap_count, description_first, description_stripes, file_lock_first, file_lock_stripes, stripe_count, reserved0;
   u64 processes_offset, process_count;       // process.h
   u64 slot_hints_offset;                     // opens.h: one SlotHints a record slot
-  u64 buckets_offset;                        // opens.h: open_count heads of chains of open inodes
-  u64 vnodes_offset, vnode_count;            // opens.h
+  u64 uses_offset, use_group_count;          // opens.h: which inodes are open or mapped
+  u64 buckets_offset;                        // locks.h: one a stripe of file locks
+  u64 lock_lists_offset, lock_list_count;    // locks.h
   u64 descriptions_offset, description_count;
   u64 page_owners_offset, pages_offset, page_count; // handles.h
   u64 file_locks_offset, file_lock_count;    // locks.h
@@ -109,7 +117,7 @@ struct SegmentHeader {
   u32 reserved2;
   u64 topology_sequence; // advanced by what can make a cached path wrong: see vfs/walk
   u64 used_blocks_delta;
-  u64 reserved[16];
+  u64 reserved[14];
   char pool_path[256]; // absolute, of the pool when this V was made; empty if unknown. For remove_stale_segments.
 };
 
@@ -151,9 +159,13 @@ inline LockKey orphan_key(const Segment& v, u32 list) {
 inline LockKey bitmap_key(const Segment& v, u64 line) {
   return LockKey{v.header->bitmap_first + static_cast<u32>(line & (v.header->bitmap_count - 1))};
 }
-// Guards the open-inode entry of `ino`: its users, pins and file locks (opens.h).
-inline LockKey open_key(const Segment& v, Ino ino) {
-  return LockKey{v.header->open_first + spread(pmemfile::raw(ino), v.header->open_count)};
+// Guards the references to an open file description, and its entries among the uses of inodes (opens.h).
+inline LockKey description_key(const Segment& v, u64 index) {
+  return LockKey{v.header->description_first + static_cast<u32>(index & (v.header->description_stripes - 1))};
+}
+// Guards the list of the inode's file locks (locks.h).
+inline LockKey file_locks_key(const Segment& v, Ino ino) {
+  return LockKey{v.header->file_lock_first + spread(pmemfile::raw(ino), v.header->file_lock_stripes)};
 }
 
 } // namespace pmemfile::shm

@@ -133,9 +133,7 @@ Result<u64> random_id() {
   return id;
 }
 
-Result<Segment> fill_new(int fd, const PoolIdentity& pool, const SegmentHeader& plan, u64 record_epoch, u64 id) {
-  TRY(give_to_pool_owner(fd, pool));
-  TRY(allocate(fd, plan.bytes));
+Result<Segment> map_new(int fd, const PoolIdentity& pool, const SegmentHeader& plan, u64 record_epoch, u64 id) {
   Segment v = TRY(map_segment(fd, plan.bytes, true));
   // Zeros are the right start of every table; only the header says something.
   *v.header = plan;
@@ -150,6 +148,12 @@ Result<Segment> fill_new(int fd, const PoolIdentity& pool, const SegmentHeader& 
   store_release(v.header->ready, 1u);
   point_tables(v);
   return v;
+}
+
+Result<Segment> fill_new(int fd, const PoolIdentity& pool, const SegmentHeader& plan, u64 record_epoch, u64 id) {
+  TRY(give_to_pool_owner(fd, pool));
+  TRY(allocate(fd, plan.bytes));
+  return map_new(fd, pool, plan, record_epoch, id);
 }
 
 } // namespace
@@ -182,6 +186,24 @@ Result<Segment> create_segment(const char* shm_dir, const PoolIdentity& pool, co
   }();
   close_fd(dir_fd);
   return result;
+}
+
+Result<Segment> create_own_segment(const PoolIdentity& pool, const SegmentHeader& plan, u64 record_epoch) {
+  u64 id = TRY(random_id());
+  long fd = raw_syscall(SYS_memfd_create, as_arg("pmemfile-segment"), 1 /* MFD_CLOEXEC */);
+  if (is_syscall_error(fd)) return error_of(fd);
+  long sized = raw_syscall(SYS_ftruncate, fd, static_cast<long>(plan.bytes));
+  auto made = is_syscall_error(sized) ? Result<Segment>(error_of(sized)) : map_new(static_cast<int>(fd), pool, plan, record_epoch, id);
+  if (!made.ok()) close_fd(static_cast<int>(fd));
+  return made;
+}
+
+Result<Segment> adopt_own_segment(int fd, const PoolIdentity& pool, const SegmentHeader& plan) {
+  struct stat st = TRY(stat_fd(fd));
+  SegmentIdentity own{st.st_dev, st.st_ino, 0};
+  if (raw_syscall(SYS_pread64, fd, as_arg(&own.id), sizeof own.id, __builtin_offsetof(SegmentHeader, segment_id)) != sizeof own.id)
+    return Error(EUCLEAN);
+  return adopt_segment(fd, pool, own, plan);
 }
 
 Result<Segment> adopt_segment(int fd, const PoolIdentity& pool, const SegmentIdentity& named, const SegmentHeader& plan,

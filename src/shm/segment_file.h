@@ -36,6 +36,9 @@ SegmentHeader plan_segment(const layout::Geometry& geometry);
 // directory's file system has no room for all of it.
 Result<Segment> create_segment(const char* shm_dir, const PoolIdentity& pool, const SegmentHeader& plan, u64 record_epoch);
 
+// One for this process alone, in a memory file; nobody else finds it.
+Result<Segment> create_own_segment(const PoolIdentity& pool, const SegmentHeader& plan, u64 record_epoch);
+
 // Removes Vs of pools that are gone: their path leads nowhere or to another file, and nobody is attached to them. Called
 // when a V is made, which takes its time anyway, so that scratch pools do not fill the directory with what they leave. And
 // whatever is named `own_prefix...`: unfinished Vs, and what stood for names, of the pool whose exclusive lock the caller has.
@@ -49,6 +52,8 @@ Result<Segment> open_segment(const char* shm_dir, const PoolIdentity& pool, cons
 // The same from a descriptor that was passed on; the descriptor belongs to the Segment afterwards (not on failure).
 Result<Segment> adopt_segment(int fd, const PoolIdentity& pool, const SegmentIdentity& named, const SegmentHeader& plan,
                               bool writable = true);
+
+Result<Segment> adopt_own_segment(int fd, const PoolIdentity& pool, const SegmentHeader& plan);
 
 // Directory beside V for the kernel's objects that stand for names of the pool; gone with V. Who makes it: preload/stand_ins.h.
 void put_names_dir(Text& path, const char* shm_dir, const Segment& v);

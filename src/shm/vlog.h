@@ -16,6 +16,20 @@ namespace pmemfile::shm {
 
 inline constexpr u64 kClaimMark = u64{1} << 63;
 constexpr u64 claim_mark(u32 slot) { return kClaimMark | (u64{slot} + 1); }
+// A mark among the uses of inodes (opens.h), which names the inode and what it will be, too.
+inline constexpr u64 kUseClaim = u64{1} << 62, kUseClaimOfMapping = u64{1} << 61;
+inline constexpr unsigned kUseClaimSlotShift = 44;
+constexpr u64 use_claim(u32 slot, u64 ino, bool mapping) {
+  return kClaimMark | kUseClaim | (mapping ? kUseClaimOfMapping : 0) | (u64{slot} + 1) << kUseClaimSlotShift | ino;
+}
+constexpr bool is_mapping_claim(u64 word) {
+  constexpr u64 kAll = kClaimMark | kUseClaim | kUseClaimOfMapping;
+  return (word & kAll) == kAll;
+}
+constexpr bool is_claimed_by(u64 word, u32 slot) {
+  if ((word & (kClaimMark | kUseClaim)) != (kClaimMark | kUseClaim)) return word == claim_mark(slot);
+  return (word >> kUseClaimSlotShift & (u64{kLockSlotMask} << 1 | 1)) == u64{slot} + 1;
+}
 
 class VTx {
  public:
@@ -30,6 +44,9 @@ class VTx {
 
   u32 slot() const { return slot_; }
   void lock(LockKey key) { lock_stripe(v_, slot_, key, waiter_); }
+  bool try_lock(LockKey key) { return try_lock_stripe(v_, slot_, key); }
+  // After a commit. What the caller loads from here on is not older than what it stored.
+  void unlock_all() { release_all(v_, slot_); }
 
   // The word gets the value at the commit. At most kMaxVlogWords claims, stores and releases a commit.
   void store(u64& word, u64 value) { list(word, value); }
@@ -37,14 +54,23 @@ class VTx {
   // list still counts, and repair would free it under him. So it is marked first, and freed when the list is done with.
   void release(u64& word) { list(word, claim_mark(slot_)); }
   // Takes a free word; false if it is taken already.
-  bool claim(u64& word, u64 value) {
+  bool claim(u64& word, u64 value) { return claim(word, value, claim_mark(slot_)); }
+  bool claim(u64& word, u64 value, u64 mark) {
     if (load_relaxed(word) != 0) return false;
     list(word, value);
     u64 expected = 0;
-    if (PMEMFILE_LIKELY(compare_exchange(word, expected, claim_mark(slot_)))) return true;
+    if (PMEMFILE_LIKELY(compare_exchange(word, expected, mark))) return true;
     store_release(slot_ref().vlog_count, slot_ref().vlog_count - 1);
     return false;
   }
+  // Gives back what the last call of claim() took.
+  void unclaim() {
+    Slot& s = slot_ref();
+    store_release(*v_.at<u64>(s.vlog[s.vlog_count - 1].offset), u64{0});
+    store_release(s.vlog_count, s.vlog_count - 1);
+  }
+  // See Slot::left_ino.
+  u64& left_ino() { return slot_ref().left_ino; }
   void commit() {
     Slot& s = slot_ref();
     store_release(s.vlog_committed, 1u);
@@ -70,7 +96,7 @@ class VTx {
     const Slot& s = slot_ref();
     for (u32 i = 0; i < s.vlog_count; ++i) {
       u64& word = *v_.at<u64>(s.vlog[i].offset);
-      if (load_relaxed(word) == claim_mark(slot_)) store_release(word, u64{0});
+      if (is_claimed_by(load_relaxed(word), slot_)) store_release(word, u64{0});
     }
   }
   void list(u64& word, u64 value) {
@@ -90,5 +116,7 @@ class VTx {
 
 // For repair of a dead slot: completes a committed list, drops an uncommitted one. Idempotent.
 void repair_vlog(Segment& v, u32 slot);
+// Before it: the inode of a use that an uncommitted list begins; 0: none.
+Ino begun_use(const Segment& v, u32 slot);
 
 } // namespace pmemfile::shm

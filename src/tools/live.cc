@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <cstring>
+#include <set>
 
 #include "fmt/format.h"
 #include "journal/tx.h"
@@ -21,7 +22,7 @@ const char* state_text(u32 state) {
 }
 
 const char* phase_text(u32 phase) {
-  constexpr const char* kNames[] = {"idle", "planning", "applying"};
+  constexpr const char* kNames[] = {"idle", "planning", "planning to free an inode", "denied to free an inode", "applying"};
   return phase < std::size(kNames) ? kNames[phase] : "unknown";
 }
 
@@ -34,7 +35,8 @@ std::string stripe_text(const shm::SegmentHeader& header, u32 stripe) {
   const Class classes[] = {
       {"topology", header.topology_first, 1},           {"inodes", header.inode_first, header.inode_count},
       {"leaves", header.leaf_first, header.leaf_count}, {"orphans", header.orphan_first, header.orphan_count},
-      {"bitmap", header.bitmap_first, header.bitmap_count}, {"opens", header.open_first, header.open_count}};
+      {"bitmap", header.bitmap_first, header.bitmap_count}, {"descriptions", header.description_first, header.description_stripes},
+      {"file locks", header.file_lock_first, header.file_lock_stripes}};
   for (const Class& one : classes)
     if (stripe - one.first < one.count) return fmt::format("{}[{}]", one.name, stripe - one.first);
   return fmt::format("stripe {}", stripe);
@@ -115,11 +117,14 @@ Json read_live(const PoolFile& pool, const layout::Geometry& geometry, const lay
   Json live{{"segment_id", fmt::format("{:016x}", v.header->segment_id)}, {"segment_bytes", v.bytes},
             {"record_epoch", v.header->record_epoch}, {"processes", read_processes(v)}, {"slots_busy", read_slots(v)},
             {"slots", v.header->slot_count}};
-  u64 descriptions = 0, open_inodes = 0;
+  u64 descriptions = 0;
+  std::set<u64> open_inodes;
   for (u64 i = 0; i < v.header->description_count; ++i) descriptions += load_relaxed(shm::description_at(v, i)->refs) != 0;
-  for (u64 i = 0; i < v.header->vnode_count; ++i) open_inodes += load_relaxed(shm::vnode_at(v, i)->users) != 0;
+  for (u64 i = 0; i < v.header->use_group_count; ++i)
+    for (const u64& word : shm::use_group(v, i).words)
+      if (u64 value = load_relaxed(word)) open_inodes.insert(raw(shm::use_ino(value)));
   live["open_descriptions"] = descriptions;
-  live["open_inodes"] = open_inodes;
+  live["open_inodes"] = open_inodes.size();
   shm::unmap_segment(v);
   return live;
 }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "vfs/names.h"
+#include "vfs/open_files.h"
 #include "vfs/walk.h"
 
 namespace pmemfile::vfs {
@@ -73,11 +74,20 @@ inline void note_gone(Task& task, const inode::Attr& attr) {
   task.gone = attr.nlink == 0 && (type == kTypeFifo || type == kTypeSocket) ? Task::Gone{attr.ino, attr.generation, attr.mode} : Task::Gone{};
 }
 
+// What becomes of an inode that loses its last link.
+struct Ended {
+  Ino ino{};
+  u64 word = 0;         // of Process::pending, of an orphan; 0: none
+  bool claimed = false; // nobody uses it and only this operation frees it; else it is left to its users,
+  LeftInode left;       // or not, as they have gone meanwhile
+};
 // Stages the end of an inode that has just lost its last link (attr.nlink is 0; the caller holds its stripe and has not
 // stored attr): frees it in this very record if nobody uses it and it is small enough, otherwise puts it into an orphan
-// list. Then `free_later` is set if the caller has to call free_claimed_orphan after the operation.
-Result<void> stage_last_unlink(Tx& tx, inode::Attr& attr, bool& free_later);
-Result<void> free_claimed_orphan(Store& store, Ino ino);
+// list.
+Result<void> stage_last_unlink(Tx& tx, inode::Attr& attr, Ended& ended);
+// Right after the commit, and when the operation is over: frees what is nobody's.
+void settle_ended(Tx& tx, Ended& ended);
+void free_ended(Pool& pool, Ended& ended);
 // Notes in this process's entry that an inode without links is about to be made by an operation in `slot`, for who buries the
 // process should it die before the inode has a user; clears nothing itself. Null: no room, so the next recovery of the pool frees it.
 // Until the operation has committed the slot says so, too: repair strikes the note off if the inode was not made, as another one

@@ -16,7 +16,9 @@ inline Error fail(AttachFailure* failure, int error, const char* path, const cha
 
 // Bytes of the pool file. kPoolUse: shared by all who are attached or about to be, exclusive for who makes a V. kPoolGate: exclusive
 // for the one of those who did not find V whose turn it is to look for it or make it. kPoolAttached: shared by all who found V.
-enum class PoolLock : u8 { kPoolUse, kPoolGate, kPoolAttached };
+// kPoolAlone: shared by those who may only read and do without V; they and those at V keep each other out: each locks its byte and then
+// looks at the other.
+enum class PoolLock : u8 { kPoolUse, kPoolGate, kPoolAttached, kPoolAlone };
 
 // EAGAIN if it does not wait. The kernel drops what a dead process held.
 inline Result<void> lock_pool(int fd, short type, bool wait, PoolLock which = PoolLock::kPoolUse) {

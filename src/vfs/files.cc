@@ -129,20 +129,19 @@ Result<void> check_growth(Task& task, Ino ino, u64 size) {
 // just being freed.
 class Shrinking {
  public:
-  Shrinking(Pool& pool, const OpenDescription& description) {
-    shm::Segment& v = open_tables(pool);
-    vnode_ = shm::vnode_at(v, description.vnode);
-    if (vnode_ != nullptr) shm::lock_owned(v, vnode_->shrink_lock, v.fd);
+  Shrinking(Pool& pool, const OpenDescription& description)
+      : v_(open_tables(pool)), ino_{description.ino}, lock_(shm::lock_bucket(v_, ino_).shrink_lock) {
+    shm::lock_owned(v_, lock_, v_.fd);
   }
-  ~Shrinking() {
-    if (vnode_ != nullptr) shm::unlock_owned(vnode_->shrink_lock);
-  }
+  ~Shrinking() { shm::unlock_owned(lock_); }
   Shrinking(const Shrinking&) = delete;
   Shrinking& operator=(const Shrinking&) = delete;
-  bool pinned() const { return vnode_ != nullptr && load_acquire(vnode_->pins) != 0; }
+  bool pinned() const { return shm::is_mapped(v_, ino_); }
 
  private:
-  shm::Vnode* vnode_;
+  shm::Segment& v_;
+  Ino ino_;
+  u64& lock_;
 };
 
 Result<data::Written> write_vectors(Task& task, OpenDescription& description, u64 offset, const data::IoVec* vectors, u32 count, bool append) {

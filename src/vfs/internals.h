@@ -11,7 +11,10 @@ struct PoolInternals {
   static void set_pool_fd(Pool& pool, int fd) { pool.pool_fd_ = fd; }
   static void set_segment_fd(Pool& pool, int fd) { pool.segment_fd_ = fd; }
   static void set_token(Pool& pool, int fd) { pool.token_fd_ = fd; }
-  static Result<Pool*> map_inherited(int pool_fd, int segment_fd, bool read_only, AttachFailure* failure, shm::SegmentIdentity* named);
+  // How the process before was attached.
+  enum class Kind : u8 { kWriter, kReader, kLoneReader };
+  static Result<Pool*> map_inherited(int pool_fd, int segment_fd, Kind kind, AttachFailure* failure, shm::SegmentIdentity* named);
+  static void set_alone(Pool& pool) { pool.alone_ = true; }
   static void set_self(Pool& pool, shm::ProcessRef self) { pool.store_.segment.self = self; }
   static shm::Segment& private_tables(Pool& pool) { return pool.private_tables_; }
   // The Pool that a Store belongs to.
@@ -19,6 +22,10 @@ struct PoolInternals {
     static_assert(__builtin_offsetof(Pool, store_) == 0);
     return reinterpret_cast<Pool&>(store);
   }
+  // Something of this process's entry is kPendingLeft, perhaps.
+  static void note_left(Pool& pool) { store_release(pool.has_left_, 1u); }
+  static void forget_left(Pool& pool) { store_full(pool.has_left_, 0u); }
+  static bool has_left(const Pool& pool) { return load_relaxed(pool.has_left_) != 0; }
   // For a process that may only read the pool: tables of open files of its own (open_files.h).
   static Result<void> make_private_tables(Pool& pool);
   // Across exec, which takes private memory away (reader_exec.cc): into a memory file, and out of it.

@@ -12,10 +12,10 @@ namespace {
 
 using shm::FileLock;
 using shm::FileLockKind;
+using shm::LockList;
 using shm::OpenDescription;
 using shm::Process;
 using shm::ProcessRef;
-using shm::Vnode;
 using shm::VTx;
 
 struct Request {
@@ -35,10 +35,10 @@ bool touches(const FileLock& lock, u64 start, u64 last) {
   return (lock.last == shm::kWholeFile || start <= lock.last + 1) && (last == shm::kWholeFile || lock.start <= last + 1);
 }
 
-// The list of one vnode; open_key is held. Bounded, whatever stands in V.
+// The locks of one list; file_locks_key is held. Bounded, whatever stands in V.
 template <class Body>
-void each_lock(const shm::Segment& v, const Vnode& vnode, Body&& body) {
-  u64 next = vnode.locks;
+void each_lock(const shm::Segment& v, const LockList& list, Body&& body) {
+  u64 next = list.locks;
   for (u64 steps = 0; next != 0 && steps < v.header->file_lock_count; ++steps) {
     FileLock* lock = shm::file_lock_at(v, next - 1);
     if (lock == nullptr) return;
@@ -48,9 +48,9 @@ void each_lock(const shm::Segment& v, const Vnode& vnode, Body&& body) {
 }
 
 // The conflicting lock that begins first; null: none.
-FileLock* find_conflict(const shm::Segment& v, const Vnode& vnode, const Request& r) {
+FileLock* find_conflict(const shm::Segment& v, const LockList& list, const Request& r) {
   FileLock* found = nullptr;
-  each_lock(v, vnode, [&](FileLock& lock) {
+  each_lock(v, list, [&](FileLock& lock) {
     if (is_record(kind_of(lock)) != is_record(r.kind) || owned(lock, r)) return;
     if (!(exclusive(lock) || r.exclusive) || !overlaps(lock, r.start, r.last)) return;
     if (found == nullptr || lock.start < found->start) found = &lock;
@@ -86,10 +86,10 @@ void fill(FileLock& lock, const Request& r, u64 start, u64 last, u64 holder, u64
 }
 
 // The range that a new lock has together with those of its kind that it overlaps or touches.
-void merge_range(const shm::Segment& v, const Vnode& vnode, Request& r) {
+void merge_range(const shm::Segment& v, const LockList& list, Request& r) {
   for (u64 round = 0; round < v.header->file_lock_count; ++round) {
     u64 start = r.start, last = r.last;
-    each_lock(v, vnode, [&](FileLock& lock) {
+    each_lock(v, list, [&](FileLock& lock) {
       if (!owned(lock, r) || exclusive(lock) != r.exclusive || !touches(lock, r.start, r.last)) return;
       r.start = min_of(r.start, lock.start);
       r.last = max_of(r.last, lock.last);
@@ -100,8 +100,8 @@ void merge_range(const shm::Segment& v, const Vnode& vnode, Request& r) {
 
 // Cuts [start, last] out of one's own other locks; `keep` is the new one. Every step is whole; the stripe is held
 // until the last, and a process that dies in between loses its locks anyway.
-void cut_out(shm::Segment& v, VTx& tx, Vnode& vnode, const Request& r, const FileLock* keep) {
-  u64* link = &vnode.locks;
+void cut_out(shm::Segment& v, VTx& tx, LockList& list, const Request& r, const FileLock* keep) {
+  u64* link = &list.locks;
   for (u64 steps = 0; *link != 0 && steps < v.header->file_lock_count; ++steps) {
     FileLock* lock = shm::file_lock_at(v, *link - 1);
     if (lock == nullptr) return;
@@ -126,16 +126,17 @@ void cut_out(shm::Segment& v, VTx& tx, Vnode& vnode, const Request& r, const Fil
 
 // No conflict: the owner's locks in the range become what the request says. ENOLCK leaves everything as it was: whatever
 // needs room comes first.
-Result<void> apply(shm::Segment& v, VTx& tx, Vnode& vnode, Request r, u64 holder) {
+Result<void> apply(shm::Segment& v, VTx& tx, LockList& list, Request r, u64 holder) {
   FileLock* around = nullptr; // one's own lock that reaches beyond the range at both ends
   bool done = false;
-  each_lock(v, vnode, [&](FileLock& lock) {
+  each_lock(v, list, [&](FileLock& lock) {
     if (!owned(lock, r)) return;
     if (!r.unlock && exclusive(lock) == r.exclusive && lock.start <= r.start && lock.last >= r.last) done = true;
     if (lock.start < r.start && lock.last > r.last) around = &lock;
   });
   if (done) return {};
-  u64 head = vnode.locks;
+  note_lock_change(list);
+  u64 head = list.locks;
   if (around != nullptr) {
     FileLock* rest = TRY(claim_lock(v, tx));
     Request other = r;
@@ -147,13 +148,13 @@ Result<void> apply(shm::Segment& v, VTx& tx, Vnode& vnode, Request r, u64 holder
   FileLock* fresh = nullptr;
   if (!r.unlock) {
     fresh = TRY(claim_lock(v, tx)); // on failure the claim above goes with the operation
-    merge_range(v, vnode, r);
+    merge_range(v, list, r);
     fill(*fresh, r, r.start, r.last, holder, head);
     head = number_of(v, *fresh);
   }
-  tx.store(vnode.locks, head);
+  tx.store(list.locks, head);
   tx.commit();
-  cut_out(v, tx, vnode, r, fresh);
+  cut_out(v, tx, list, r, fresh);
   return {};
 }
 
@@ -205,7 +206,7 @@ bool bury_holder(Pool& pool, ProcessRef holder, FileLockKind kind, bool all) {
 }
 
 struct Obstacle {
-  Vnode* vnode = nullptr;
+  LockList* list = nullptr;
   u32 changes = 0;
   ProcessRef holder;
   FileLockKind kind{};
@@ -217,42 +218,53 @@ bool interrupted(const Task& task) { return task.interrupted != nullptr && *task
 Result<void> wait_for_change(Task& task, Obstacle& obstacle) {
   for (;;) {
     if (interrupted(task)) return Error(EINTR);
-    store_full(obstacle.vnode->lock_waiters, 1u);
-    int woken = shm::futex_wait(obstacle.vnode->lock_changes, obstacle.changes, shm::kLivenessCheckNs);
+    store_full(obstacle.list->lock_waiters, 1u);
+    int woken = shm::futex_wait(obstacle.list->lock_changes, obstacle.changes, shm::kLivenessCheckNs);
     if (woken == EINTR && task.interrupted == nullptr) return Error(EINTR);
-    if (load_acquire(obstacle.vnode->lock_changes) != obstacle.changes) return {};
+    if (load_acquire(obstacle.list->lock_changes) != obstacle.changes) return {};
     if (woken == ETIMEDOUT && bury_holder(*task.pool, obstacle.holder, obstacle.kind, false)) return {};
   }
+}
+
+// So that the close of what the owner has looks for its locks.
+void mark_locked(const shm::Segment& v, OpenDescription& description, const Request& r) {
+  if (r.kind != FileLockKind::kPosix)
+    store_release(description.file_locks, u64{1});
+  else if (Process* self = shm::find_process(v, v.self))
+    store_release(self->posix_locks, 1u);
 }
 
 // One attempt: applied, or EAGAIN with what stood in the way. EBADF: the description was closed meanwhile.
 Result<void> attempt(Pool& pool, OpenDescription& description, const Request& r, Obstacle* obstacle) {
   shm::Segment& v = open_tables(pool);
-  Ino ino{load_acquire(description.ino)};
   VTx tx(v, pool.store().waiter, slot_hint(v));
-  tx.lock(shm::open_key(v, ino));
-  Vnode* vnode = shm::vnode_at(v, description.vnode);
-  if (description.refs == 0 || description.ino != raw(ino) || vnode == nullptr) return Error(EBADF);
+  tx.lock(shm::description_key(v, static_cast<u64>(&description - shm::description_at(v, 0))));
+  if (description.refs == 0) return Error(EBADF);
+  Ino ino{description.ino};
+  tx.lock(shm::file_locks_key(v, ino));
+  if (r.unlock && shm::find_lock_list(v, ino) == nullptr) return {};
+  LockList* list = TRY(make_lock_list(v, tx, ino));
+  if (!r.unlock) mark_locked(v, description, r);
   // As Linux: converting an flock gives the old one up first.
   bool convert = r.kind == FileLockKind::kFlock && !r.unlock;
   bool dropped = false;
   if (convert) {
     bool same = false;
-    each_lock(v, *vnode, [&](FileLock& lock) { same = same || (owned(lock, r) && exclusive(lock) == r.exclusive); });
+    each_lock(v, *list, [&](FileLock& lock) { same = same || (owned(lock, r) && exclusive(lock) == r.exclusive); });
     if (same) return {};
-    dropped = drop_locks(v, tx, *vnode, r.kind, r.owner);
+    dropped = drop_locks(v, tx, *list, r.kind, r.owner);
   }
-  FileLock* conflict = r.unlock ? nullptr : find_conflict(v, *vnode, r);
+  FileLock* conflict = r.unlock ? nullptr : find_conflict(v, *list, r);
   if (conflict != nullptr) {
-    obstacle->vnode = vnode;
-    obstacle->changes = load_acquire(vnode->lock_changes) + (dropped ? 1 : 0);
+    obstacle->list = list;
+    obstacle->changes = load_acquire(list->lock_changes);
     obstacle->holder = shm::unpack_process(conflict->holder);
     obstacle->kind = kind_of(*conflict);
-    if (dropped) wake_lock_waiters(*vnode);
+    if (dropped) wake_lock_waiters(*list);
     return Error(EAGAIN);
   }
-  TRY(apply(v, tx, *vnode, r, pack(v.self)));
-  if (load_relaxed(vnode->lock_waiters) != 0) wake_lock_waiters(*vnode);
+  TRY(apply(v, tx, *list, r, pack(v.self)));
+  wake_lock_waiters(*list);
   return {};
 }
 
@@ -318,12 +330,14 @@ Result<void> get_lock(Task& task, OpenDescription& description, const Request& r
   for (unsigned round = 0; round < 2; ++round) {
     FileLock found{};
     {
-      Ino ino{load_acquire(description.ino)};
       VTx tx(v, pool.store().waiter, slot_hint(v));
-      tx.lock(shm::open_key(v, ino));
-      Vnode* vnode = shm::vnode_at(v, description.vnode);
-      if (description.refs == 0 || description.ino != raw(ino) || vnode == nullptr) return Error(EBADF);
-      if (FileLock* conflict = find_conflict(v, *vnode, r)) found = *conflict;
+      tx.lock(shm::description_key(v, static_cast<u64>(&description - shm::description_at(v, 0))));
+      if (description.refs == 0) return Error(EBADF);
+      Ino ino{description.ino};
+      tx.lock(shm::file_locks_key(v, ino));
+      LockList* list = shm::find_lock_list(v, ino);
+      FileLock* conflict = list == nullptr ? nullptr : find_conflict(v, *list, r);
+      if (conflict != nullptr) found = *conflict;
     }
     if (found.in_use == 0) {
       lock->l_type = F_UNLCK;

@@ -26,7 +26,8 @@ Result<void> create_file(Task& task, Ino dir, std::string_view name, u32 mode, i
 Result<Ino> create_unnamed(Task& task, Ino dir, u32 mode, bool linkable, u64*& pending);
 
 // Frees an inode of any type that is in an orphan list and has neither links nor users: contents, attributes, inode. Does
-// nothing if it has, or if somebody else frees it already. For the last close (after the reference is gone), and with
+// nothing if it has, or if somebody else frees it already. EAGAIN: somebody, perhaps a stopped process, holds its stripe; who
+// closes a file does not wait for that. For the last close (after the reference is gone), and with
 // `recovery` for who visits orphans when nobody else is attached, or goes on with what a dead process was freeing.
 Result<void> free_orphan(journal::Store& store, Ino ino, bool recovery = false);
 

@@ -57,16 +57,53 @@ Result<void> drop_handle(Pool& pool, shm::ProcessRef process, u32 handle);
 // Frees an inode that lost its last user, if it has neither links nor users. `word`: of Process::pending, of this process
 // or of a dead one.
 void free_pending(Pool& pool, u64& word, bool of_dead);
+// Tries again with what this process has left (shm::kPendingLeft). Has an entry left something?
+void free_left(Pool& pool);
+bool has_left(const shm::Process& entry);
 // In repair, with the stripes of the dead one's slot still held by it: was the inode made that note_unnamed (change.h) speaks of?
 void settle_unnamed(Store& store, u32 slot, shm::ProcessRef dead);
+// In repair, before and after repair_vlog: an inode that may have been left to what the slot's thread was beginning, or was ending, is noted
+// in the slot until that is taken away, and then, if nothing is left of it, for who buries the process.
+void settle_begun(Store& store, u32 slot);
+void settle_left(Store& store, u32 slot, shm::ProcessRef dead);
+
+// Word of Process::pending.
+u64 pending_word(Ino ino, u64 generation);
+
+// An inode that lost its last link or its last user, while the other was going: freed after the operation, noted in this
+// process's entry meanwhile.
+class LeftInode {
+ public:
+  void note(const shm::Segment& v, u64 word); // 0: nothing
+  // The caller has freed it.
+  void forget() {
+    if (noted_ != nullptr) store_release(*noted_, u64{0});
+    word_ = 0;
+  }
+  // Frees it if it still has neither links nor users; no slot may be held. False: nothing was noted.
+  bool free(Pool& pool);
+
+ private:
+  u64 word_ = 0;
+  u64* noted_ = nullptr;
+};
 
 // Sets the size of an open file, whatever it was opened for (files.cc).
 Result<void> truncate_open(Task& task, Description description, u64 size);
 
-// ---- File locks (lock_table.cc); open_key of the inode is held by `tx`, which they commit --------------------------
+// ---- File locks (lock_table.cc) ---------------------------------------------------------------------------------------
 
-// Removes the locks of an owner. True if there were any.
-bool drop_locks(shm::Segment& v, shm::VTx& tx, shm::Vnode& vnode, shm::FileLockKind kind, u64 owner);
-void wake_lock_waiters(shm::Vnode& vnode);
+// The list of an inode, made if there is none; file_locks_key is held. ENOLCK: no room.
+Result<shm::LockList*> make_lock_list(shm::Segment& v, shm::VTx& tx, Ino ino);
+// Removes the locks of an owner, each with a commit; file_locks_key is held. True if there were any.
+bool drop_locks(shm::Segment& v, shm::VTx& tx, shm::LockList& list, shm::FileLockKind kind, u64 owner);
+// Before a commit that takes something off a lock, with file_locks_key held, whether anybody waits or not: who has looked and is about to
+// wait does not sleep then, and who sleeps finds out by himself if the caller dies before it wakes him.
+void note_lock_change(shm::LockList& list);
+void wake_lock_waiters(shm::LockList& list);
+// What goes when a handle of a process is closed, `last` the last one of its description: takes the stripe if there can be any, may commit,
+// and leaves the end of an empty list to the caller's commit.
+void drop_locks_of_handle(shm::Segment& v, shm::VTx& tx, const shm::OpenDescription& description, shm::ProcessRef process, bool mapping,
+                          bool last);
 
 } // namespace pmemfile::vfs

@@ -12,7 +12,6 @@ namespace {
 
 using shm::OpenDescription;
 using shm::Process;
-using shm::Vnode;
 using shm::VTx;
 
 // Flags that open(2) acts upon once and F_GETFL does not show.
@@ -26,82 +25,63 @@ constexpr int kKnownFlags = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | 
 // Each round somebody removed the file between the walk and the open.
 constexpr unsigned kMaxOpenRounds = 1000;
 
-// Takes the next free entry from `hint` on: the entry's word, 0 if free, gets `value` at the commit. ENFILE if none.
-template <class Entry>
-Result<u64> claim_entry(VTx& tx, Entry* entries, u64 Entry::*word, u64 count, u64 value, u32* hint) {
-  u64 index = *hint < count ? *hint : 0;
+// Is it still the inode that the walk found? Asked when our use of it is seen already, so that whoever takes its last link from now on
+// leaves it to us.
+Result<void> check_still_there(Pool& pool, const inode::Attr& attr) {
+  inode::Links now;
+  TRY(inode::read_links(pool.store(), attr.ino, now));
+  if (now.generation != attr.generation || (now.flags & (layout::kFlagDead | layout::kFlagFreeing)) != 0) return Error(ESTALE);
+  return now.nlink == 0 && attr.nlink != 0 ? Result<void>(Error(ESTALE)) : Result<void>();
+}
+
+// A free description, claimed, its stripe locked: who may refer to it soon waits until it is whole. None that would have to be waited for.
+Result<u32> claim_description(shm::Segment& v, VTx& tx, u32* hint) {
+  u64 count = v.header->description_count, index = *hint < count ? *hint : 0;
   for (u64 i = 0; i < count; ++i) {
-    if (tx.claim(entries[index].*word, value)) {
-      *hint = static_cast<u32>(index + 1);
-      return index;
-    }
+    OpenDescription& entry = *shm::description_at(v, index);
+    u32 found = static_cast<u32>(index);
     index = index + 1 == count ? 0 : index + 1;
+    if (!tx.claim(entry.refs, 1)) continue;
+    if (PMEMFILE_UNLIKELY(!tx.try_lock(shm::description_key(v, found)))) {
+      tx.unclaim();
+      continue;
+    }
+    *hint = static_cast<u32>(index);
+    return found;
   }
   return Error(ENFILE);
 }
 
-// Is it still the inode that the walk found? open_key is held, and who removes the last name holds it, too.
-Result<void> check_still_there(Pool& pool, const inode::Attr& attr, const Vnode* vnode) {
-  inode::Links now;
-  TRY(inode::read_links(pool.store(), attr.ino, now));
-  if (now.generation != attr.generation || (now.flags & (layout::kFlagDead | layout::kFlagFreeing)) != 0) return Error(ESTALE);
-  // One that never had a link (O_TMPFILE) gets its first user here.
-  if (now.nlink == 0 && vnode == nullptr && attr.nlink != 0) return Error(ESTALE);
-  return {};
+// Our use of a description begins or ends; `mapping`: by mapping it.
+Result<void> begin_use(shm::Segment& v, VTx& tx, Ino ino, u32 description, bool mapping) {
+  return shm::claim_use(v, tx, ino, description, mapping) != nullptr ? Result<void>() : Result<void>(Error(ENFILE));
 }
-
-Result<u64> use_vnode(shm::Segment& v, VTx& tx, const inode::Attr& attr, Vnode* vnode, u32* hint) {
-  if (vnode != nullptr) {
-    tx.store(vnode->users, load_relaxed(vnode->users) + 1);
-    return static_cast<u64>(vnode - shm::vnode_at(v, 0));
-  }
-  u64 index = TRY(claim_entry(tx, shm::vnode_at(v, 0), &Vnode::users, v.header->vnode_count, 1, hint));
-  vnode = shm::vnode_at(v, index);
-  u64* bucket = shm::bucket_of(v, attr.ino);
-  store_relaxed(vnode->ino, raw(attr.ino));
-  store_relaxed(vnode->generation, attr.generation);
-  store_relaxed(vnode->next_plus_1, load_relaxed(*bucket));
-  store_relaxed(vnode->pins, u64{0});
-  store_relaxed(vnode->locks, u64{0});
-  store_relaxed(vnode->shrink_lock, u64{0});
-  tx.store(*bucket, index + 1);
-  return index;
-}
-
-// Takes a vnode without users out of its chain.
-void unchain_vnode(shm::Segment& v, VTx& tx, Vnode& vnode) {
-  u64 self = static_cast<u64>(&vnode - shm::vnode_at(v, 0)) + 1;
-  u64* link = shm::bucket_of(v, Ino{vnode.ino});
-  for (u64 steps = 0; steps < v.header->vnode_count; ++steps) {
-    u64 next = load_relaxed(*link);
-    if (next == self) {
-      tx.store(*link, vnode.next_plus_1);
-      return;
-    }
-    Vnode* other = next == 0 ? nullptr : shm::vnode_at(v, next - 1);
-    if (other == nullptr) return;
-    link = &other->next_plus_1;
-  }
-}
-
-// The last user of an inode goes: has it no links either?
-bool to_be_freed(Pool& pool, const Vnode& vnode) {
-  if (!pool.store().medium.writable) return false;
-  inode::Links now;
-  return inode::read_links(pool.store(), Ino{vnode.ino}, now).ok() && now.nlink == 0 && now.generation == vnode.generation;
+void end_use(shm::Segment& v, VTx& tx, Ino ino, u32 description, bool mapping) {
+  u64 ours = shm::use_word(ino, description, mapping);
+  shm::find_use(v, ino, [&](u64& word, u64 value) {
+    if (value != ours) return false;
+    tx.release(word);
+    return true;
+  });
 }
 
 Ino pending_ino(u64 word) { return Ino{word & ((u64{1} << shm::kPendingGenerationShift) - 1)}; }
-u64 pending_word(Ino ino, u64 generation) { return (raw(ino) | generation << shm::kPendingGenerationShift) & ~shm::kClaimMark; }
 
-// Notes in the same operation that the inode is to be freed. Null: no room to note it; should this process die before it has
-// freed the inode, the next recovery of the pool does.
-u64* note_pending(shm::Segment& v, VTx& tx, const Vnode& vnode) {
-  Process* self = shm::find_process(v, v.self);
-  if (self == nullptr) return nullptr;
-  for (u64& word : self->pending)
-    if (tx.claim(word, pending_word(Ino{vnode.ino}, vnode.generation))) return &word;
-  return nullptr;
+// Word of Process::pending if an inode without users has no links either, else 0. Who took a use away asks after that is seen by everybody,
+// and has noted before in Slot::left_ino that he will.
+u64 end_of(Store& store, Ino ino) {
+  inode::Links now;
+  if (!store.medium.writable) return 0;
+  return inode::read_links(store, ino, now).ok() && now.nlink == 0 ? pending_word(ino, now.generation) : 0;
+}
+
+// What `tx` began does not come to be. Whoever has seen our use of the inode, be it this one or another of its number, has left it to us.
+void take_back(Pool& pool, VTx& tx, Ino ino, LeftInode& left) {
+  store_release(tx.left_ino(), raw(ino));
+  tx.abandon();
+  tx.unlock_all();
+  if (!shm::in_use(pool.store().segment, ino)) left.note(pool.store().segment, end_of(pool.store(), ino));
+  store_release(tx.left_ino(), u64{0});
 }
 
 int open_mode(int flags) {
@@ -142,43 +122,59 @@ Result<OpenResult> open_unnamed(Task& task, At at, int flags, u32 mode, u32 hand
   if (!task.pool->store().medium.writable) return Error(EROFS);
   inode::Attr dir = TRY(resolve(task, at, (flags & O_NOFOLLOW) != 0 ? Follow::kNo : Follow::kYes, at.path.empty()));
   if (!is_dir(dir.mode)) return Error(ENOTDIR);
-  u64* pending = nullptr;
-  auto made = create_unnamed(task, dir.ino, mode, (flags & O_EXCL) == 0, pending);
-  auto opened = [&]() -> Result<OpenResult> {
-    inode::Attr attr = TRY(inode::read(task.pool->store(), TRY(made)));
-    return with_room(*task.pool, [&] { return open_found(task, attr, flags & ~(O_TRUNC | O_TMPFILE), true, handle); });
-  }();
-  if (made.ok() && !opened.ok()) (void)free_orphan(task.pool->store(), made.value());
-  if (pending != nullptr) store_release(*pending, u64{0});
-  return opened;
+  for (unsigned round = 0; round < kMaxOpenRounds; ++round) {
+    u64* pending = nullptr;
+    auto made = create_unnamed(task, dir.ino, mode, (flags & O_EXCL) == 0, pending);
+    auto opened = [&]() -> Result<OpenResult> {
+      inode::Attr attr = TRY(inode::read(task.pool->store(), TRY(made)));
+      return with_room(*task.pool, [&] { return open_found(task, attr, flags & ~(O_TRUNC | O_TMPFILE), true, handle); });
+    }();
+    if (made.ok() && !opened.ok() && pending != nullptr)
+      free_pending(*task.pool, *pending, false);
+    else if (made.ok() && !opened.ok())
+      (void)free_orphan(task.pool->store(), made.value());
+    else if (pending != nullptr)
+      store_release(*pending, u64{0});
+    // It has neither link nor user for a moment: somebody who meant an earlier inode of its number may have freed it.
+    if (PMEMFILE_LIKELY(!made.ok() || opened.error() != ESTALE)) return opened;
+  }
+  return Error(ESTALE);
 }
 
 } // namespace
 
 Result<u32> make_description(Pool& pool, const inode::Attr& attr, u32 flags, u32 handle) {
   shm::Segment& v = open_tables(pool);
+  bool shared = v.base == pool.store().segment.base; // else nobody looks at what is in use here
   u32 hint = slot_hint(v);
   u64* word = TRY(shm::make_handle(v, v.self, handle, &shm::slot_hints(v, hint).page));
   if (load_acquire(*word) != 0) return Error(EBUSY);
-  VTx tx(v, pool.store().waiter, hint);
-  tx.lock(shm::open_key(v, attr.ino));
-  Vnode* vnode = shm::find_vnode(v, attr.ino);
-  TRY(check_still_there(pool, attr, vnode));
-  shm::SlotHints& hints = shm::slot_hints(v, tx.slot());
-  u64 vnode_index = TRY(use_vnode(v, tx, attr, vnode, &hints.vnode));
-  u64 index = TRY(claim_entry(tx, shm::description_at(v, 0), &OpenDescription::refs, v.header->description_count, 1,
-                              &hints.description));
-  OpenDescription& description = *shm::description_at(v, index);
-  store_relaxed(description.lock, u64{0});
-  store_relaxed(description.ino, raw(attr.ino));
-  store_relaxed(description.vnode, vnode_index);
-  store_relaxed(description.flags, flags);
-  store_relaxed(description.mode, attr.mode);
-  store_relaxed(description.offset, u64{0});
-  // Another thread may want the same handle for another inode, under another lock.
-  if (!tx.claim(*word, shm::handle_word(static_cast<u32>(index), false))) return Error(EBUSY);
-  tx.commit();
-  return static_cast<u32>(index);
+  LeftInode left;
+  auto made = [&]() -> Result<u32> {
+    VTx tx(v, pool.store().waiter, hint);
+    u32 index = TRY(claim_description(v, tx, &shm::slot_hints(v, tx.slot()).description));
+    OpenDescription& description = *shm::description_at(v, index);
+    store_relaxed(description.lock, u64{0});
+    store_relaxed(description.ino, raw(attr.ino));
+    store_relaxed(description.file_locks, u64{0});
+    store_relaxed(description.flags, flags);
+    store_relaxed(description.mode, attr.mode);
+    store_relaxed(description.offset, u64{0});
+    store_relaxed(description.generation, attr.generation);
+    // Another thread may want the same handle for another inode.
+    if (!tx.claim(*word, shm::handle_word(index, false))) return Error(EBUSY);
+    TRY(begin_use(v, tx, attr.ino, index, false));
+    if (PMEMFILE_LIKELY(shared)) shm::deny_ending(v, attr.ino);
+    auto there = check_still_there(pool, attr);
+    if (PMEMFILE_UNLIKELY(!there.ok())) {
+      if (shared) take_back(pool, tx, attr.ino, left);
+      return Error(there.error());
+    }
+    tx.commit();
+    return index;
+  }();
+  left.free(pool);
+  return made;
 }
 
 Result<void> make_reference(Pool& pool, shm::ProcessRef process, u32 handle, u32 index, bool mapping) {
@@ -188,15 +184,13 @@ Result<void> make_reference(Pool& pool, shm::ProcessRef process, u32 handle, u32
   if (description == nullptr) return Error(EBADF);
   u64* word = TRY(shm::make_handle(v, process, handle, &shm::slot_hints(v, hint).page));
   if (load_acquire(*word) != 0) return Error(EBUSY);
-  Ino ino{load_acquire(description->ino)};
   VTx tx(v, pool.store().waiter, hint);
-  tx.lock(shm::open_key(v, ino));
+  tx.lock(shm::description_key(v, index));
   u64 refs = load_acquire(description->refs);
-  Vnode* vnode = shm::vnode_at(v, description->vnode);
-  if (refs == 0 || (refs & shm::kClaimMark) != 0 || description->ino != raw(ino) || vnode == nullptr) return Error(EBADF);
+  if (refs == 0 || (refs & shm::kClaimMark) != 0) return Error(EBADF);
   tx.store(description->refs, refs + 1);
-  if (mapping) tx.store(vnode->pins, vnode->pins + 1);
   if (!tx.claim(*word, shm::handle_word(index, mapping))) return Error(EBUSY);
+  if (mapping) TRY(begin_use(v, tx, Ino{description->ino}, index, true));
   tx.commit();
   return {};
 }
@@ -206,57 +200,71 @@ Result<void> drop_handle(Pool& pool, shm::ProcessRef process, u32 handle) {
   u64* word = shm::find_handle(v, process, handle);
   u64 value = word == nullptr ? 0 : load_acquire(*word);
   if (value == 0 || (value & shm::kClaimMark) != 0) return Error(EBADF);
-  OpenDescription* description = shm::description_at(v, shm::handle_description(value));
+  u32 index = shm::handle_description(value);
+  OpenDescription* description = shm::description_at(v, index);
   if (description == nullptr) return Error(kErrnoCorrupt);
-  Ino ino{load_acquire(description->ino)};
-  bool mapping = (value & shm::kHandleIsMapping) != 0, last_user = false, unlinked = false;
-  u64* pending = nullptr;
+  bool mapping = (value & shm::kHandleIsMapping) != 0, last_user = false;
+  LeftInode left;
+  Ino ino;
   {
     VTx tx(v, pool.store().waiter, slot_hint(v));
-    tx.lock(shm::open_key(v, ino));
-    if (load_acquire(*word) != value || description->ino != raw(ino)) return Error(EBADF);
-    Vnode* vnode = shm::vnode_at(v, description->vnode);
-    if (vnode == nullptr || load_relaxed(description->refs) == 0) return Error(kErrnoCorrupt);
+    tx.lock(shm::description_key(v, index));
+    if (load_acquire(*word) != value) return Error(EBADF);
     u64 refs = load_relaxed(description->refs);
+    if (refs == 0) return Error(kErrnoCorrupt);
+    ino = Ino{description->ino};
     bool last = refs == 1;
-    if (PMEMFILE_UNLIKELY(vnode->locks != 0)) {
-      bool dropped = !mapping && drop_locks(v, tx, *vnode, shm::FileLockKind::kPosix, pack(process));
-      u64 owner = shm::handle_description(value) + u64{1};
-      if (last) dropped |= drop_locks(v, tx, *vnode, shm::FileLockKind::kOfd, owner);
-      if (last) dropped |= drop_locks(v, tx, *vnode, shm::FileLockKind::kFlock, owner);
-      if (dropped) wake_lock_waiters(*vnode);
-    }
+    drop_locks_of_handle(v, tx, *description, process, mapping, last);
     tx.store(*word, 0);
-    if (last)
-      tx.release(description->refs);
-    else
-      tx.store(description->refs, refs - 1);
-    if (mapping) tx.store(vnode->pins, vnode->pins - 1);
+    if (mapping) end_use(v, tx, ino, index, true);
     if (last) {
-      u64 users = load_relaxed(vnode->users);
-      last_user = users == 1;
-      if (last_user)
-        tx.release(vnode->users);
-      else
-        tx.store(vnode->users, users - 1);
-      shm::SlotHints& hints = shm::slot_hints(v, tx.slot());
-      hints.description = shm::handle_description(value);
-      if (last_user) {
-        unchain_vnode(v, tx, *vnode);
-        hints.vnode = static_cast<u32>(description->vnode);
-        unlinked = to_be_freed(pool, *vnode);
-        if (unlinked) pending = note_pending(v, tx, *vnode);
-      }
+      tx.release(description->refs);
+      end_use(v, tx, ino, index, false);
+      tx.store(tx.left_ino(), raw(ino));
+      shm::slot_hints(v, tx.slot()).description = index;
+    } else {
+      tx.store(description->refs, refs - 1);
     }
     tx.commit();
+    if (last) {
+      tx.unlock_all();
+      last_user = !shm::in_use(v, ino);
+      if (last_user) left.note(v, end_of(pool.store(), ino));
+      store_release(tx.left_ino(), u64{0});
+    }
   }
-  if (pending != nullptr)
-    free_pending(pool, *pending, false);
-  else if (unlinked)
-    (void)free_orphan(pool.store(), ino);
-  else if (last_user)
-    (void)inode::flush_times(pool.store(), ino);
+  if (PMEMFILE_UNLIKELY(left.free(pool))) return {};
+  if (last_user) (void)inode::flush_times(pool.store(), ino, inode::Wait::kNo);
   return {};
+}
+
+u64 pending_word(Ino ino, u64 generation) {
+  return (raw(ino) | generation << shm::kPendingGenerationShift) & ~(shm::kClaimMark | shm::kPendingLeft);
+}
+
+namespace {
+// A free word of Process::pending gets the value; null: there is none.
+u64* note_pending(Process* entry, u64 value) {
+  if (entry == nullptr) return nullptr;
+  for (u64& word : entry->pending) {
+    u64 nobody = 0;
+    if (load_relaxed(word) == 0 && compare_exchange(word, nobody, value)) return &word;
+  }
+  return nullptr;
+}
+} // namespace
+
+void LeftInode::note(const shm::Segment& v, u64 word) {
+  if (PMEMFILE_LIKELY((word_ = word) == 0)) return;
+  noted_ = note_pending(shm::find_process(v, v.self), word);
+}
+
+bool LeftInode::free(Pool& pool) {
+  if (PMEMFILE_LIKELY(word_ == 0)) return false;
+  // Without a note of it, what a death leaves, or somebody stopped keeps from being freed, is freed by the next recovery of the pool.
+  u64 here = word_;
+  free_pending(pool, noted_ != nullptr ? *noted_ : here, false);
+  return true;
 }
 
 u64* note_unnamed(Store& store, u32 slot, Ino ino, u64 generation) {
@@ -264,11 +272,7 @@ u64* note_unnamed(Store& store, u32 slot, Ino ino, u64 generation) {
   Process* self = shm::find_process(store.segment, store.segment.self);
   if (self == nullptr) return nullptr;
   store_release(store.segment.slots[slot].pending_ino, value);
-  for (u64& word : self->pending) {
-    u64 nobody = 0;
-    if (compare_exchange(word, nobody, value)) return &word;
-  }
-  return nullptr;
+  return note_pending(self, value);
 }
 
 void settle_unnamed(Store& store, u32 slot, shm::ProcessRef dead) {
@@ -284,26 +288,61 @@ void settle_unnamed(Store& store, u32 slot, shm::ProcessRef dead) {
   store_release(note, u64{0});
 }
 
+void settle_begun(Store& store, u32 slot) {
+  Ino begun = shm::begun_use(store.segment, slot);
+  if (begun != Ino{}) store_release(store.segment.slots[slot].left_ino, raw(begun));
+}
+
+void settle_left(Store& store, u32 slot, shm::ProcessRef dead) {
+  shm::Segment& v = store.segment;
+  u64& left = v.slots[slot].left_ino;
+  // In full: what repair took away is seen by everybody before we look for what is left.
+  u64 ino = fetch_or(left, u64{0});
+  if (PMEMFILE_LIKELY(ino == 0)) return;
+  inode::Links now;
+  // What the dead one was freeing is left to nobody who uses it: such an open fails.
+  bool freeing = inode::read_links(store, Ino{ino}, now).ok() && (now.flags & layout::kFlagFreeing) != 0;
+  u64 word = !freeing && shm::in_use(v, Ino{ino}) ? 0 : end_of(store, Ino{ino});
+  // A process that dies with more of them than its entry holds: ours has room, too.
+  if (word != 0 && note_pending(shm::find_process(v, dead), word) == nullptr && note_pending(shm::find_process(v, v.self), word | shm::kPendingLeft) != nullptr)
+    PoolInternals::note_left(PoolInternals::of(store));
+  store_release(left, u64{0});
+}
+
 void free_pending(Pool& pool, u64& word, bool of_dead) {
-  u64 value = load_acquire(word);
+  u64 value = load_acquire(word) & ~shm::kPendingLeft;
   if (value == 0 || (value & shm::kClaimMark) != 0) return;
   Ino ino = pending_ino(value);
   auto attr = inode::read(pool.store(), ino);
-  if (attr.ok() && attr.value().nlink == 0 && pending_word(ino, attr.value().generation) == value) (void)free_orphan(pool.store(), ino, of_dead);
+  bool same = attr.ok() && attr.value().nlink == 0 && pending_word(ino, attr.value().generation) == value;
+  if (same && free_orphan(pool.store(), ino, of_dead).error() == EAGAIN) {
+    store_release(word, value | shm::kPendingLeft);
+    PoolInternals::note_left(pool);
+    return;
+  }
   store_release(word, u64{0});
 }
 
-// For an inode without a name: somebody must be keeping it alive.
-bool has_users(Pool& pool, Ino ino) {
-  shm::Segment& v = open_tables(pool);
-  VTx tx(v, pool.store().waiter, slot_hint(v));
-  tx.lock(shm::open_key(v, ino));
-  return shm::in_use(v, ino);
+void free_left(Pool& pool) {
+  Process* self = shm::find_process(pool.store().segment, pool.store().segment.self);
+  if (self == nullptr) return;
+  PoolInternals::forget_left(pool);
+  for (u64& word : self->pending) {
+    u64 value = load_acquire(word);
+    if ((value & shm::kPendingLeft) != 0 && compare_exchange(word, value, value & ~shm::kPendingLeft)) free_pending(pool, word, false);
+  }
+}
+
+bool has_left(const Process& entry) {
+  for (const u64& word : entry.pending)
+    if ((load_acquire(word) & shm::kPendingLeft) != 0) return true;
+  return false;
 }
 
 Result<OpenResult> open_at(Task& task, At at, int flags, u32 mode, u32 handle) {
   Pool& pool = *task.pool;
   if (PMEMFILE_UNLIKELY(load_relaxed(shm::process_table(open_tables(pool)).unburied) != 0)) bury_unburied(pool);
+  if (PMEMFILE_UNLIKELY(PoolInternals::has_left(pool))) free_left(pool);
   flags &= (flags & O_PATH) != 0 ? kPathFlags : kKnownFlags;
   if ((flags & O_TMPFILE) == O_TMPFILE) return open_unnamed(task, at, flags, mode & kPermissionBits, handle);
   for (unsigned round = 0; round < kMaxOpenRounds; ++round) {
@@ -312,7 +351,7 @@ Result<OpenResult> open_at(Task& task, At at, int flags, u32 mode, u32 handle) {
     if (PMEMFILE_UNLIKELY(at.path.empty())) {
       // The inode itself: /proc/self/fd/N and the like. It may have lost its name meanwhile.
       TRY(inode::read_into(pool.store(), at.dir, attr));
-      if (attr.nlink == 0 && !has_users(pool, at.dir)) return Error(ESTALE);
+      if (attr.nlink == 0 && !shm::in_use(open_tables(pool), at.dir)) return Error(ESTALE); // nobody keeps it alive
       if ((flags & O_DIRECTORY) != 0 && !is_dir(attr.mode)) return Error(ENOTDIR);
     } else {
       created = TRY(resolve_for_open(task, at, flags, mode & kPermissionBits, attr));
@@ -374,41 +413,26 @@ Result<void> pin_mapping(Pool& pool, Description description, u32 handle) {
   shm::Segment& v = open_tables(pool);
   TRY(make_reference(pool, v.self, handle, static_cast<u32>(description), true));
   // Who is taking blocks away began before the pin was there to be seen: let it end before the caller looks for blocks.
-  shm::Vnode* vnode = shm::vnode_at(v, shm::description_at(v, static_cast<u32>(description))->vnode);
-  if (vnode == nullptr) return {};
-  shm::lock_owned(v, vnode->shrink_lock, v.fd);
-  shm::unlock_owned(vnode->shrink_lock);
+  u64& lock = shm::lock_bucket(v, Ino{shm::description_at(v, static_cast<u32>(description))->ino}).shrink_lock;
+  shm::lock_owned(v, lock, v.fd);
+  shm::unlock_owned(lock);
   return {};
 }
 Result<void> unpin_mapping(Pool& pool, u32 handle) { return close_handle(pool, handle); }
 
-bool is_mapped(const Pool& pool, Ino ino) {
-  shm::Segment& v = open_tables(const_cast<Pool&>(pool));
-  if (PMEMFILE_LIKELY(load_acquire(*shm::bucket_of(v, ino)) == 0)) return false;
-  VTx tx(v, pool.store().waiter, slot_hint(v));
-  tx.lock(shm::open_key(v, ino));
-  Vnode* vnode = shm::find_vnode(v, ino);
-  return vnode != nullptr && vnode->pins != 0;
-}
+bool is_mapped(const Pool& pool, Ino ino) { return shm::is_mapped(open_tables(pool), ino); }
 
 namespace {
-// Has the inode a description that may write? What is open and by how many is exact under the lock.
+// Has the inode a description that may write?
 bool is_open_for_writing(Pool& pool, Ino ino) {
   shm::Segment& v = open_tables(pool);
-  if (PMEMFILE_LIKELY(load_acquire(*shm::bucket_of(v, ino)) == 0)) return false;
-  VTx tx(v, pool.store().waiter, slot_hint(v));
-  tx.lock(shm::open_key(v, ino));
-  Vnode* vnode = shm::find_vnode(v, ino);
-  if (vnode == nullptr) return false;
-  u64 index = static_cast<u64>(vnode - shm::vnode_at(v, 0)), left = vnode->users;
-  for (u64 i = 0; i < v.header->description_count && left != 0; ++i) {
-    OpenDescription& description = *shm::description_at(v, i);
-    if (load_acquire(description.refs) == 0 || load_relaxed(description.vnode) != index || load_relaxed(description.ino) != raw(ino)) continue;
-    --left;
-    u32 flags = load_relaxed(description.flags);
-    if ((flags & O_PATH) == 0 && (flags & O_ACCMODE) != O_RDONLY) return true;
-  }
-  return false;
+  return shm::find_use(v, ino, [&](u64&, u64 value) {
+    if ((value & (shm::kClaimMark | shm::kUseIsMapping)) != 0) return false;
+    OpenDescription* description = shm::description_at(v, shm::use_description(value));
+    if (description == nullptr || load_acquire(description->refs) == 0 || load_relaxed(description->ino) != raw(ino)) return false;
+    u32 flags = load_relaxed(description->flags);
+    return (flags & O_PATH) == 0 && (flags & O_ACCMODE) != O_RDONLY;
+  });
 }
 } // namespace
 

@@ -13,6 +13,7 @@
 #include "vfs/failure.h"
 #include "vfs/internals.h"
 #include "vfs/names.h"
+#include "vfs/open_files.h"
 #include "vfs/repair.h"
 #include "vfs/superblock.h"
 
@@ -31,6 +32,7 @@ struct Attach {
   bool first = false;    // holds the pool's kernel lock exclusively
   bool read_only = false;
   bool at_gate = false;
+  bool alone = false; // has no V but its own
   shm::PoolIdentity identity{};
   layout::State state{};
 
@@ -181,10 +183,6 @@ Result<void> start_epoch(Attach& a, const shm::SegmentHeader& plan) {
   return {};
 }
 
-constexpr char kNoWriterYet[] =
-    "it has no shared segment yet, and who may only read it cannot make one: first a process that may write it has to use it "
-    "(once after each start of the machine)";
-
 // Does nobody else hold the lock?
 bool alone(const Attach& a, PoolLock which = PoolLock::kPoolUse) {
   struct flock lock{};
@@ -198,6 +196,39 @@ bool alone(const Attach& a, PoolLock which = PoolLock::kPoolUse) {
 // while one that was making it died.
 constexpr int kRetryAttach = 1020;
 
+// What its last users left in the records, and a V, for this process alone.
+Result<void> start_alone(Attach& a, Result<shm::Segment> (*own)(Attach&)) {
+  Store& store = a.pool->store();
+  auto state = read_state(store.medium);
+  if (!state.ok()) return a.fail(kErrnoCorrupt, "superblock damaged (state); run fsck.pmemfile");
+  a.state = state.value();
+  if (torn_by_crash(a))
+    return a.fail(kErrnoCorrupt, "the operating system crashed while this pool, a file in the page cache, was in use; run fsck.pmemfile -p");
+  store.record_epoch = a.state.record_epoch;
+  if (!pmem::make_private(store.medium, a.fd).ok())
+    return a.fail(ENODATA, "nobody uses it, and who may only read this device cannot begin: first a process that may write it has to use it");
+  if (!journal::replay_all(store).ok()) return a.fail(kErrnoCorrupt, "its records are damaged; run fsck.pmemfile");
+  auto made = own(a);
+  if (!made.ok()) return a.fail(made.error(), "no memory for its segment");
+  store.segment = made.value();
+  PoolInternals::set_alone(*a.pool);
+  a.alone = true;
+  return {};
+}
+
+// Who may only read cannot make a V. Where there is none to be found, and nobody at one, nobody writes either, and nobody begins to as long
+// as byte 0 is locked. kRetryAttach: somebody is at a V after all.
+Result<void> be_alone(Attach& a) {
+  TRY(lock_pool(a.fd, F_RDLCK, true, PoolLock::kPoolAlone));
+  if (!alone(a, PoolLock::kPoolAttached)) {
+    TRY(lock_pool(a.fd, F_UNLCK, false, PoolLock::kPoolAlone));
+    return Error(kRetryAttach);
+  }
+  return start_alone(a, [](Attach& at) {
+    return shm::create_own_segment(at.identity, shm::plan_segment(at.pool->store().geometry), at.state.record_epoch);
+  });
+}
+
 Result<void> find_segment(Attach& a, bool* fresh) {
   Store& store = a.pool->store();
   shm::SegmentHeader plan = shm::plan_segment(store.geometry);
@@ -206,8 +237,8 @@ Result<void> find_segment(Attach& a, bool* fresh) {
   a.state = state.value();
   auto opened = shm::open_segment(a.options.shm_dir, a.identity, named_segment(a.state), plan, !a.read_only);
   if (!a.first) {
+    if (!opened.ok() && a.read_only && alone(a, PoolLock::kPoolAttached)) return be_alone(a);
     if (opened.error() == EPROTONOSUPPORT) return a.fail(EPROTONOSUPPORT, "the pool is in use by processes with another version of pmemfile");
-    if (!opened.ok() && a.read_only && alone(a)) return a.fail(ENODATA, kNoWriterYet);
     if (!opened.ok()) return Error(kRetryAttach);
     store.segment = opened.value();
     return {};
@@ -259,10 +290,11 @@ Result<void> join(Attach& a, bool fresh) {
   Pool& pool = *a.pool;
   Store& store = pool.store();
   TRY(prepare_store(store));
-  if (a.read_only) {
+  if (!a.first && !a.alone) {
     TRY(lock_pool(a.fd, F_RDLCK, true, PoolLock::kPoolAttached));
-    return PoolInternals::make_private_tables(pool);
+    if (!alone(a, PoolLock::kPoolAlone)) return a.fail(EBUSY, "it is being read by processes that do not find the shared segment of those who write it");
   }
+  if (a.read_only) return PoolInternals::make_private_tables(pool);
   long pid = raw_syscall(SYS_getpid);
   auto registered = shm::register_process(store.segment, static_cast<i32>(pid), shm::ProcessState::kLive, empty_inherited_entry, &store);
   if (registered.error() == EMFILE) return a.fail(EMFILE, "too few descriptors (ulimit -n)");
@@ -308,7 +340,7 @@ Result<void> find_in_turn(Attach& a, bool* fresh) {
       return a.fail(EBUSY, "the pool is in use under another shared segment (another /dev/shm, a container, or it was removed); "
                            "stop those processes or share their PMEMFILE_SHM_DIR");
     if (monotonic_ns() - start > kPatienceNs)
-      return a.fail(EBUSY, "somebody who is about to attach, or is using the pool with another version of pmemfile, does not move on");
+      return a.fail(EBUSY, "somebody who is about to attach, reads the pool alone, or is using it with another version of pmemfile, does not move on");
     nap();
   }
 }
@@ -407,23 +439,28 @@ void Pool::forget(Pool* pool) {
 
 // For adopt(): pool and V from descriptors that were passed on; the kernel lock came along with the pool's. Registers
 // nothing. The descriptors belong to the Pool afterwards, also on failure.
-Result<Pool*> PoolInternals::map_inherited(int pool_fd, int segment_fd, bool read_only, AttachFailure* failure,
-                                           shm::SegmentIdentity* named) {
+Result<Pool*> PoolInternals::map_inherited(int pool_fd, int segment_fd, Kind kind, AttachFailure* failure, shm::SegmentIdentity* named) {
   vdso_start();
   Pool* pool = TRY(make_pool());
   AttachOptions options;
   Attach a{"inherited pool", options, failure, pool};
   a.fd = pool_fd;
-  a.read_only = read_only;
+  a.read_only = kind != Kind::kWriter;
   set_pool_fd(*pool, pool_fd);
   set_segment_fd(*pool, segment_fd);
   identify_pool(a);
   auto steps = [&]() -> Result<void> {
     TRY(map_pool(a));
+    if (kind == Kind::kLoneReader) {
+      TRY(start_alone(a, [](Attach& at) {
+        return shm::adopt_own_segment(at.pool->segment_fd(), at.identity, shm::plan_segment(at.pool->store().geometry));
+      }));
+      return prepare_store(pool->store_);
+    }
     a.state = TRY(read_state(pool->store_.medium));
     *named = named_segment(a.state);
     pool->store_.segment = TRY(shm::adopt_segment(segment_fd, a.identity, *named,
-                                                  shm::plan_segment(pool->store_.geometry), !read_only));
+                                                  shm::plan_segment(pool->store_.geometry), !a.read_only));
     return prepare_store(pool->store_);
   };
   if (auto result = steps(); !result.ok()) {
@@ -455,11 +492,26 @@ bool others_at_work(const shm::Segment& v) {
 
 } // namespace
 
+void Pool::give_up_entry() {
+  shm::Segment& v = store_.segment;
+  shm::Process* entry = private_tables_.base != nullptr ? nullptr : shm::find_process(v, v.self);
+  if (entry != nullptr && has_left(*entry)) free_left(*this);
+  if (PMEMFILE_UNLIKELY(entry != nullptr && has_left(*entry))) {
+    // Somebody else will see to it.
+    store_release(entry->state, static_cast<u32>(shm::ProcessState::kUnburied));
+    store_release(shm::process_table(v).unburied, u64{1});
+    if (token_fd_ == shm::kClassicToken) shm::give_classic_token(v, v.self);
+    if (token_fd_ >= 0) raw_syscall(SYS_close, token_fd_);
+  } else {
+    shm::release_process(v, v.self, token_fd_);
+  }
+  token_fd_ = -1;
+}
+
 void Pool::leave() {
   if (store_.segment.self != shm::ProcessRef{}) {
     drop_all_handles(store_);
-    shm::release_process(store_.segment, store_.segment.self, token_fd_);
-    token_fd_ = -1;
+    give_up_entry();
   }
   // The last one off a page-cache medium leaves it clean.
   bool must_sync = store_.medium.writable && store_.medium.level == pmem::Persistence::kPageCache;

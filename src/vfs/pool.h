@@ -109,9 +109,12 @@ class Pool {
  private:
   friend struct PoolInternals;
   void give_up_token();
+  void give_up_entry();
   journal::Store store_;
   u64 device_ = 0;
   u32 cut_off_ = 0;
+  u32 has_left_ = 0;
+  bool alone_ = false; // may only read, and does without the V of others
   int pool_fd_ = -1, segment_fd_ = -1, token_fd_ = -1;
   // Tokens of children that are being made: a child that another thread makes at the same time has copies of them, and would
   // keep its dead sibling alive in the eyes of the others. In one line of memory, so that a child sees them as of one moment.

@@ -91,7 +91,7 @@ void unlock_own_words(void* context, u32, u64 word) {
   shm::OpenDescription* description = shm::description_at(v, shm::handle_description(word));
   if (description == nullptr) return;
   shm::unlock_if_own(v, description->lock);
-  if (shm::Vnode* vnode = shm::vnode_at(v, description->vnode)) shm::unlock_if_own(v, vnode->shrink_lock);
+  shm::unlock_if_own(v, shm::lock_bucket(v, Ino{description->ino}).shrink_lock);
 }
 
 // ---- The text that exec passes on: numbers, each followed by a colon ----------------------------------------------
@@ -99,6 +99,8 @@ void unlock_own_words(void* context, u32, u64 word) {
 constexpr u64 kTextVersion = 1;
 // Of a process that may only read: the token's place is taken by the memory file with its tables of open files.
 constexpr u64 kReaderTextVersion = 2;
+// And has no V but its own, a memory file as well.
+constexpr u64 kLoneReaderTextVersion = 3;
 
 bool next_number(const char*& at, u64* value) {
   *value = 0;
@@ -114,7 +116,7 @@ struct Passed {
 };
 
 bool parse(const char* text, Passed* passed) {
-  bool ok = next_number(text, &passed->version) && (passed->version == kTextVersion || passed->version == kReaderTextVersion) &&
+  bool ok = next_number(text, &passed->version) && passed->version >= kTextVersion && passed->version <= kLoneReaderTextVersion &&
             next_number(text, &passed->pool_fd) && next_number(text, &passed->segment_fd) && next_number(text, &passed->token_fd) &&
             next_number(text, &passed->index_plus_1) && next_number(text, &passed->generation) &&
             next_number(text, &passed->device) && next_number(text, &passed->flushes);
@@ -314,7 +316,7 @@ Result<void> Pool::prepare_exec(char (&text)[128]) {
   if (reader) token_fd_ = move_high(TRY(PoolInternals::save_private_tables(*this)));
   Text out(text, sizeof text);
   ProcessRef self = store_.segment.self;
-  out << (reader ? kReaderTextVersion : kTextVersion) << ':' << pool_fd_ << ':' << segment_fd_ << ':' << (token_fd_ >= 0 ? token_fd_ : segment_fd_) << ':' << self.index_plus_1 << ':'
+  out << (alone_ ? kLoneReaderTextVersion : reader ? kReaderTextVersion : kTextVersion) << ':' << pool_fd_ << ':' << segment_fd_ << ':' << (token_fd_ >= 0 ? token_fd_ : segment_fd_) << ':' << self.index_plus_1 << ':'
       << self.generation << ':' << device_ << ':' << u64{store_.medium.flushes} << ':';
   if (out.truncated()) return Error(ENAMETOOLONG);
   set_close_on_exec(pool_fd_, false);
@@ -336,8 +338,9 @@ void Pool::keep_after_failed_exec() {
 namespace {
 
 Result<Pool*> adopt_reader(const Passed& passed, AttachFailure* failure) {
+  auto kind = passed.version == kLoneReaderTextVersion ? PoolInternals::Kind::kLoneReader : PoolInternals::Kind::kReader;
   shm::SegmentIdentity named;
-  Pool* pool = TRY(PoolInternals::map_inherited(static_cast<int>(passed.pool_fd), static_cast<int>(passed.segment_fd), true, failure, &named));
+  Pool* pool = TRY(PoolInternals::map_inherited(static_cast<int>(passed.pool_fd), static_cast<int>(passed.segment_fd), kind, failure, &named));
   int tables_fd = static_cast<int>(passed.token_fd);
   auto loaded = PoolInternals::load_private_tables(*pool, tables_fd);
   close_fd(tables_fd);
@@ -358,10 +361,10 @@ Result<Pool*> adopt_reader(const Passed& passed, AttachFailure* failure) {
 Result<Pool*> Pool::adopt(const char* text, AttachFailure* failure) {
   Passed passed;
   if (!parse(text, &passed)) return fail(failure, EINVAL, "exec", "what the process before left for this one is damaged");
-  if (passed.version == kReaderTextVersion) return adopt_reader(passed, failure);
+  if (passed.version != kTextVersion) return adopt_reader(passed, failure);
   shm::SegmentIdentity named;
   Pool* pool =
-      TRY(PoolInternals::map_inherited(static_cast<int>(passed.pool_fd), static_cast<int>(passed.segment_fd), false, failure, &named));
+      TRY(PoolInternals::map_inherited(static_cast<int>(passed.pool_fd), static_cast<int>(passed.segment_fd), PoolInternals::Kind::kWriter, failure, &named));
   auto ref = check_entry(*pool, passed, named);
   if (!ref.ok()) {
     PoolInternals::destroy(pool);

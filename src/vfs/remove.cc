@@ -47,31 +47,27 @@ Result<void> lock_victim(Tx& tx, Task& task, const Node& dir, std::string_view n
   return {};
 }
 
-struct Removed {
-  Ino ino{};
-  bool free_later = false;
-};
-
-Result<Removed> stage_unlink(Tx& tx, Task& task, const Node& dir, std::string_view name) {
+Result<Ended> stage_unlink(Tx& tx, Task& task, const Node& dir, std::string_view name) {
   Victim victim;
   TRY(lock_victim(tx, task, dir, name, false, victim));
-  Removed removed{victim.attr.ino};
+  Ended ended;
   TRY(dir::remove(tx, victim.slot));
   inode::Attr& attr = victim.attr;
   --attr.nlink;
   attr.ctime_ns = inode::now_ns();
   note_gone(task, attr);
   if (attr.nlink == 0) {
-    TRY(stage_last_unlink(tx, attr, removed.free_later));
+    TRY(stage_last_unlink(tx, attr, ended));
   } else {
     inode::store_mode(tx, attr);
     inode::store_times(tx, attr);
   }
   TRY(tx.commit());
-  return removed;
+  settle_ended(tx, ended);
+  return ended;
 }
 
-Result<Removed> stage_rmdir(Tx& tx, Task& task, const Node& dir, std::string_view name) {
+Result<Ended> stage_rmdir(Tx& tx, Task& task, const Node& dir, std::string_view name) {
   Store& store = tx.store();
   TRY(tx.lock(shm::inode_key(store.segment, dir.ino)));
   Victim victim;
@@ -79,7 +75,7 @@ Result<Removed> stage_rmdir(Tx& tx, Task& task, const Node& dir, std::string_vie
   inode::Attr& attr = victim.attr;
   if (attr.ino == dir.ino) return Error(kErrnoCorrupt);
   TRY(dir::lock_empty(tx, attr.ino));
-  Removed removed{attr.ino};
+  Ended ended;
   inode::Attr parent = TRY(inode::load(tx.view(), dir.ino));
   if (parent.nlink < 3 || attr.nlink != 2) return Error(kErrnoCorrupt);
   --parent.nlink;
@@ -89,10 +85,11 @@ Result<Removed> stage_rmdir(Tx& tx, Task& task, const Node& dir, std::string_vie
   TRY(dir::remove(tx, victim.slot));
   attr.nlink = 0;
   attr.ctime_ns = inode::now_ns();
-  TRY(stage_last_unlink(tx, attr, removed.free_later));
+  TRY(stage_last_unlink(tx, attr, ended));
   forget_cached_paths(store);
   TRY(tx.commit());
-  return removed;
+  settle_ended(tx, ended);
+  return ended;
 }
 
 int refusal(Store& store, Ino dir, std::string_view name, int otherwise) {
@@ -102,10 +99,11 @@ int refusal(Store& store, Ino dir, std::string_view name, int otherwise) {
 
 } // namespace
 
-Result<void> stage_last_unlink(Tx& tx, inode::Attr& attr, bool& free_later) {
+Result<void> stage_last_unlink(Tx& tx, inode::Attr& attr, Ended& ended) {
   Store& store = tx.store();
-  free_later = false;
-  TRY(tx.lock(shm::open_key(store.segment, attr.ino)));
+  ended = Ended{};
+  ended.ino = attr.ino;
+  tx.announce_ending(attr.ino);
   bool used = shm::in_use(store.segment, attr.ino);
   // What is in a list already leaves it from its front only.
   if (!used && (attr.flags & layout::kFlagOrphan) == 0) {
@@ -113,8 +111,13 @@ Result<void> stage_last_unlink(Tx& tx, inode::Attr& attr, bool& free_later) {
     if (released.ok()) return {};
     if (released.error() != journal::kRecordFull) return released;
   }
-  if (!used) attr.flags |= layout::kFlagFreeing;
-  free_later = !used;
+  ended.claimed = !used;
+  ended.word = pending_word(attr.ino, attr.generation);
+  tx.note_left(attr.ino);
+  if (used)
+    tx.withdraw_ending();
+  else
+    attr.flags |= layout::kFlagFreeing;
   TRY(inode::add_orphan(tx, attr));
   inode::store_mode(tx, attr);
   inode::store_times(tx, attr);
@@ -124,43 +127,69 @@ Result<void> stage_last_unlink(Tx& tx, inode::Attr& attr, bool& free_later) {
   return {};
 }
 
-Result<void> free_claimed_orphan(Store& store, Ino ino) {
+void settle_ended(Tx& tx, Ended& ended) {
+  if (PMEMFILE_LIKELY(ended.word == 0)) return;
+  const shm::Segment& v = tx.store().segment;
+  // Who goes from here on sees that there is no link any more.
+  store_full(v.slots[tx.slot()].left_ino, raw(ended.ino));
+  if (ended.claimed || !shm::in_use(v, ended.ino)) ended.left.note(v, ended.word);
+}
+
+namespace {
+
+// Others may be at it as well, if somebody died over it: each step looks whether it is that inode still.
+Result<void> free_claimed_orphan(Store& store, Ino ino, u64 word) {
   Result<inode::Attr> loaded = inode::read(store, ino);
   if (loaded.error() == ESTALE) return {};
   inode::Attr attr = TRY(std::move(loaded));
-  if (attr.nlink != 0 || (attr.flags & layout::kFlagFreeing) == 0) return {};
-  if (owns_blocks(attr)) TRY(data::free_contents(store, ino));
+  if (attr.nlink != 0 || (attr.flags & layout::kFlagFreeing) == 0 || pending_word(ino, attr.generation) != word) return {};
+  if (owns_blocks(attr)) TRY(data::free_contents(store, ino, attr.generation));
   if (is_dir(attr.mode)) TRY(dir::free_trie(store, ino));
   if (raw(attr.xattr_block) != 0) {
     TRY(journal::run_tx(store, Opcode::kFree, [&](Tx& tx) -> Result<void> {
       TRY(tx.lock(shm::inode_key(store.segment, ino)));
       inode::Attr now = TRY(inode::load(tx.view(), ino));
+      if (now.generation != attr.generation) return {};
       TRY(stage_release_xattrs(tx, now));
       inode::store_xattr_block(tx, ino, BlockNo{0});
       return tx.commit();
     }));
   }
-  return inode::release_orphan(store, ino);
+  return inode::release_orphan(store, ino, attr.generation);
+}
+
+} // namespace
+
+void free_ended(Pool& pool, Ended& ended) {
+  // The name is gone, whatever happens now; what cannot be freed waits in the orphan list.
+  if (PMEMFILE_UNLIKELY(ended.claimed)) {
+    (void)free_claimed_orphan(pool.store(), ended.ino, ended.word);
+    ended.left.forget();
+  }
+  ended.left.free(pool);
 }
 
 Result<void> free_orphan(Store& store, Ino ino, bool recovery) {
   if (!store.inode_in_range(ino)) return Error(kErrnoCorrupt);
+  u64 word = 0;
   bool mine = TRY(journal::run_tx(store, Opcode::kOrphan, [&](Tx& tx) -> Result<bool> {
-    TRY(tx.lock(shm::inode_key(store.segment, ino)));
-    TRY(tx.lock(shm::open_key(store.segment, ino)));
+    if (!tx.lock_soon(shm::inode_key(store.segment, ino))) return Error(EAGAIN);
     Result<inode::Attr> loaded = inode::load(tx.view(), ino);
     if (loaded.error() == ESTALE) return false;
     inode::Attr attr = TRY(std::move(loaded));
-    if (attr.nlink != 0 || shm::in_use(store.segment, ino)) return false;
-    // Dead: who freed it was killed before it left its list.
+    word = pending_word(ino, attr.generation);
+    tx.announce_ending(ino);
+    if (attr.nlink != 0) return false;
+    // Dead: who freed it was killed before it left its list. A use of it now is an open that will fail.
     if ((attr.flags & (layout::kFlagDead | layout::kFlagFreeing)) != 0) return recovery;
+    if (shm::in_use(store.segment, ino)) return false;
     attr.flags |= layout::kFlagFreeing;
     inode::store_mode(tx, attr);
     TRY(tx.commit());
     return true;
   }));
   if (!mine) return {};
-  return free_claimed_orphan(store, ino);
+  return free_claimed_orphan(store, ino, word);
 }
 
 Result<void> unlink_at(Task& task, At at) {
@@ -176,12 +205,11 @@ Result<void> unlink_at(Task& task, At at) {
     return Error(entry.type == type_of_mode(kTypeDir) ? EISDIR : ENOTDIR);
   }
   if (PMEMFILE_UNLIKELY(!may_change_names(task, dir))) return Error(refusal(store, dir.ino, name, EACCES));
-  Removed removed = TRY(run_change(store, Opcode::kUnlink, nothing_to_prepare,
-                                   [&](Tx& tx) -> Result<Removed> { return stage_unlink(tx, task, dir, name); }));
+  Ended ended = TRY(run_change(store, Opcode::kUnlink, nothing_to_prepare,
+                               [&](Tx& tx) -> Result<Ended> { return stage_unlink(tx, task, dir, name); }));
   i64 now = inode::now_ns();
   touch_names(store, dir, now);
-  // The name is gone, whatever happens now; what cannot be freed waits in the orphan list.
-  if (removed.free_later) (void)free_claimed_orphan(store, removed.ino);
+  free_ended(*task.pool, ended);
   return {};
 }
 
@@ -204,9 +232,9 @@ Result<void> rmdir_at(Task& task, At at) {
     if (error != journal::kRecordFull) return nothing_to_prepare(error);
     return dir::shrink(store, TRY(dir::lookup(store, dir.ino, name)).ino);
   };
-  Removed done = TRY(run_change(store, Opcode::kRmdir, shrink,
-                                [&](Tx& tx) -> Result<Removed> { return stage_rmdir(tx, task, dir, name); }));
-  if (done.free_later) (void)free_claimed_orphan(store, done.ino);
+  Ended ended = TRY(run_change(store, Opcode::kRmdir, shrink,
+                               [&](Tx& tx) -> Result<Ended> { return stage_rmdir(tx, task, dir, name); }));
+  free_ended(*task.pool, ended);
   return {};
 }
 

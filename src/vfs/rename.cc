@@ -39,8 +39,8 @@ struct Rename {
 
 struct Outcome {
   bool touch_from = false, touch_to = false; // parents whose times are not in the record
-  bool free_later = false;
-  Ino moved{}, replaced{};
+  Ended ended; // what was replaced
+  Ino moved{};
 };
 
 struct Found {
@@ -188,7 +188,7 @@ Result<void> stage_replaced(Tx& tx, Task& task, const Found& found, Outcome& out
   }
   attr.ctime_ns = inode::now_ns();
   note_gone(task, attr);
-  if (attr.nlink == 0) return stage_last_unlink(tx, attr, outcome.free_later);
+  if (attr.nlink == 0) return stage_last_unlink(tx, attr, outcome.ended);
   inode::store_mode(tx, attr);
   inode::store_times(tx, attr);
   return {};
@@ -225,13 +225,13 @@ Result<Outcome> stage_rename(Tx& tx, const Rename& op) {
   Slots slots = TRY(lock_names(tx, op, found));
   TRY(check_rights(op, found));
   if (found.replaces && !op.exchange()) {
-    outcome.replaced = found.to.ino;
     TRY(stage_replaced(tx, op.task, found, outcome));
   }
   TRY(stage_parents(tx, op, found, outcome));
   TRY(stage_names(tx, op, found, slots));
   if (found.from_dir() || found.to_dir()) forget_cached_paths(store);
   TRY(tx.commit());
+  settle_ended(tx, outcome.ended);
   return outcome;
 }
 
@@ -264,7 +264,7 @@ Result<void> rename_at(Task& task, At from, At to, unsigned flags) {
   i64 now = inode::now_ns();
   if (outcome.touch_from) touch_names(store, from_side.dir, now);
   if (outcome.touch_to) touch_names(store, to_side.dir, now);
-  if (outcome.free_later) (void)free_claimed_orphan(store, outcome.replaced);
+  free_ended(*op.task.pool, outcome.ended);
   return {};
 }
 

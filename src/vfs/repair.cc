@@ -19,8 +19,10 @@ void repair_slots(Store& store, ProcessRef dead) {
     Slot& slot = v.slots[i];
     if (load_acquire(slot.owner) != pack(dead)) continue;
     journal::repair_slot(store, i);
+    settle_begun(store, i);
     shm::repair_vlog(v, i);
     settle_unnamed(store, i, dead);
+    settle_left(store, i, dead);
     // Stripes go after all effects are stored, and the slot after its stripes: a repairer that dies here is
     // followed by one that finds whatever is still held.
     shm::release_stripes_of_dead_slot(v, i);
@@ -39,8 +41,19 @@ bool owns_slots(const Segment& v, ProcessRef process) {
 
 ProcessState state_of(const Process& entry) { return static_cast<ProcessState>(load_acquire(entry.state)); }
 
-void drop_one(void* context, u32 handle, u64) {
+// The dead one may have been taking blocks away from what the handle refers to.
+void unlock_shrinking(Segment& v, u64 word, ProcessRef dead) {
+  const shm::OpenDescription* description = shm::description_at(v, shm::handle_description(word));
+  if (description == nullptr) return;
+  u64& lock = shm::lock_bucket(v, Ino{load_relaxed(description->ino)}).shrink_lock;
+  u64 held = load_acquire(lock);
+  if ((held & ~u64{shm::kLockWaited}) != pack(dead) || !compare_exchange(lock, held, u64{0})) return;
+  shm::wake_owned(lock);
+}
+
+void drop_one(void* context, u32 handle, u64 word) {
   auto& arguments = *static_cast<std::pair<Pool*, ProcessRef>*>(context);
+  unlock_shrinking(open_tables(*arguments.first), word, arguments.second);
   (void)drop_handle(*arguments.first, arguments.second, handle);
 }
 
@@ -49,12 +62,14 @@ void drop_handles_of(Pool& pool, ProcessRef process) {
   shm::for_each_handle(open_tables(pool), process, drop_one, &arguments);
 }
 
-void free_entry(Pool& pool, Process& entry, ProcessRef dead) {
+// False: something of it has to wait for somebody who is stopped.
+bool free_entry(Pool& pool, Process& entry, ProcessRef dead) {
   Segment& v = pool.store().segment;
   // First: one that has got a user is freed with its handle, and noted by who drops that, so by one only.
   for (u64& word : entry.pending) free_pending(pool, word, true);
   drop_handles_of(pool, dead);
   shm::free_handle_pages(v, dead);
+  return !has_left(entry);
 }
 
 // Who only reads changes nothing in V; who is not registered yet owns no slot to work in.
@@ -83,8 +98,13 @@ void bury(Pool& pool, ProcessRef dead) {
   if (before != ProcessRef{} && before != v.self) repair_dead(pool.store(), before);
   if (before != v.self && owns_slots(v, before)) return shm::end_repair(v, dead, false);
   repair_slots(pool.store(), dead);
-  free_entry(pool, *shm::find_process(v, dead), dead);
-  shm::end_repair(v, dead, true);
+  Process& entry = *shm::find_process(v, dead);
+  bool freed = free_entry(pool, entry, dead);
+  if (!freed) {
+    store_release(entry.state, static_cast<u32>(ProcessState::kUnburied));
+    store_release(shm::process_table(v).unburied, u64{1});
+  }
+  shm::end_repair(v, dead, freed);
 }
 
 void bury_unburied(Pool& pool) {
@@ -105,6 +125,7 @@ void bury_unburied(Pool& pool) {
 void bury_all_dead(Pool& pool) {
   Segment& v = pool.store().segment;
   if (!is_undertaker(pool)) return;
+  free_left(pool);
   for (u32 index = 0; index < v.header->process_count; ++index) {
     if (state_of(shm::process_entry(v, index)) == ProcessState::kFree) {
       (void)shm::drop_dead_claim(v, index);

@@ -70,12 +70,18 @@ std::string leftovers(const shm::Segment& v) {
   count("pages of handles", h.page_count, [&](u64 i) { return v.at<u64>(h.page_owners_offset)[i] != 0; });
   count("handles", h.page_count * shm::kHandlesPerPage, [&](u64 i) { return v.at<u64>(h.pages_offset)[i] != 0; });
   count("descriptions", h.description_count, [&](u64 i) { return shm::description_at(v, i)->refs != 0; });
-  count("open inodes", h.vnode_count, [&](u64 i) { return shm::vnode_at(v, i)->users != 0; });
+  count("uses of inodes", h.use_group_count * shm::kUsesPerGroup, [&](u64 i) {
+    return shm::use_group(v, i / shm::kUsesPerGroup).words[i % shm::kUsesPerGroup] != 0;
+  });
+  count("lists of file locks", h.lock_list_count, [&](u64 i) { return shm::lock_list_at(v, i)->in_use != 0; });
   count("file locks", h.file_lock_count, [&](u64 i) { return shm::file_lock_at(v, i)->in_use != 0; });
-  count("chains", h.open_count, [&](u64 i) { return v.at<u64>(h.buckets_offset)[i] != 0; });
+  count("chains", h.file_lock_stripes, [&](u64 i) {
+    const shm::LockBucket& bucket = v.at<shm::LockBucket>(h.buckets_offset)[i];
+    return bucket.first_plus_1 != 0 || bucket.shrink_lock != 0;
+  });
   count("slots", h.slot_count, [&](u64 i) {
     const shm::Slot& s = v.slots[i];
-    return s.owner != 0 || s.shared_plus_1 != 0 || s.held_count != 0 || s.vlog_committed != 0;
+    return s.owner != 0 || s.shared_plus_1 != 0 || s.held_count != 0 || s.vlog_committed != 0 || s.left_ino != 0 || s.pending_ino != 0;
   });
   count("stripes", h.stripe_count, [&](u64 i) { return (v.stripes[i].lock & shm::kLockSlotMask) != 0 || (v.stripes[i].sequence & 1) != 0; });
   return text;

@@ -6,7 +6,7 @@
 // between two such stores or system calls are one, and the driver finds these instructions by decoding the window once.
 // Each round starts from the same bytes: (1) the victim is stepped to one of them; (2) stopped there, it delays no reader,
 // and the survivor sees the tree before or after the operation; (3) it is killed; the survivor still sees either, never goes
-// back, and can do the operation again; (4) everything is removed; (5) all leave: the tables of V are empty, the checker is
+// back, and can do the operation again (or it goes on, with what it changes opened by the survivor); (4) everything is removed; (5) all leave: the tables of V are empty, the checker is
 // content, every block is back. In some rounds a second victim repairs what the first left and is killed as well; in some
 // the survivor changes things all the time; in some nobody repairs anything and the next one to attach recovers the pool.
 // Exits with 1 after a difference; `--seed` repeats a choice, `--every` takes every instruction.
@@ -43,6 +43,9 @@ struct RoundPlan {
   Path path = {};
   bool loop = false;       // the survivor works while the victim runs
   bool nobody_repairs = false;
+  bool lives = false;      // stopped and looked at, the victim goes on to its end
+  bool hold = false;       // and what it may remove is open by then
+  bool release = false;    // what it removes is open while it begins and closed while it is stopped
   bool second = false;     // a second victim repairs
   u64 second_steps = 0;
   Path second_path = {};
@@ -176,6 +179,7 @@ class Round {
     // The trace tells what is before and what is after.
     if (plan_.trace != nullptr && !see(world().before)) return false;
     if (plan_.loop && !send(Order::kLoop)) return false;
+    if (plan_.release && !order(Order::kHold)) return false;
     Stepped end;
     if (plan_.trace != nullptr) {
       *plan_.trace = trace(victim_, scenario_.in.attaches);
@@ -200,7 +204,18 @@ class Round {
     }
     if (plan_.loop && !(send(Order::kCompleted) && answered() && answered())) return false;
     if (!plan_.loop && socket_ >= 0 && plan_.trace == nullptr && !order(completed ? Order::kCompleted : Order::kStopped)) return false;
+    if (plan_.lives && !completed && !plan_.loop && plan_.trace == nullptr) {
+      if (plan_.hold && !order(Order::kHold)) return false;
+      if (plan_.release && !order(Order::kRelease)) return false;
+      return run_to_its_end();
+    }
     return end_victim(completed);
+  }
+
+  bool run_to_its_end() {
+    if (go(victim_, Path{0, 0, kWholeWindow}) != Stepped::kCompleted) return wrong("the victim crashed after it was stopped");
+    if (int error = world().control->victim_error[0]) return wrong("the operation, stopped once: errno " + std::to_string(error));
+    return order(Order::kCompleted) && end_victim(true);
   }
 
   bool end_victim(bool completed) {
@@ -317,6 +332,9 @@ class Driver {
       RoundPlan next{.steps = steps, .path = whole.path_to(steps)};
       next.loop = !scenario.in.alone && random_() % 3 == 0;
       next.nobody_repairs = random_() % 8 == 0;
+      next.lives = !scenario.in.alone && !next.nobody_repairs && random_() % 3 == 0;
+      next.hold = next.lives && random_() % 3 == 0;
+      next.release = next.lives && !next.hold && !next.loop && random_() % 2 == 0;
       if (!round(scenario, next)) return false;
     }
     if (!scenario.in.alone && random_() % settings_.second_every == 0 && !run_second(scenario, whole)) return false;
@@ -372,6 +390,7 @@ class Driver {
     if (outcome.wrong.empty()) return true;
     printf("WRONG %s, killed after %lu instructions%s%s", scenario.name, plan.steps, plan.loop ? ", survivor at work" : "",
            plan.nobody_repairs ? ", nobody repairs" : "");
+    if (plan.lives) printf(", goes on%s", plan.hold ? ", all opened meanwhile" : plan.release ? ", all closed meanwhile" : "");
     if (plan.second) printf(", the repairer after %lu", plan.second_steps);
     printf(": %s\n", outcome.wrong.c_str());
     fflush(stdout);

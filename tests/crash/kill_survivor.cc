@@ -55,6 +55,12 @@ class Survivor {
       case Order::kStopped:
         check("beside the stopped victim", true);
         break;
+      case Order::kHold:
+        hold_all();
+        break;
+      case Order::kRelease:
+        release_all();
+        break;
       case Order::kCompleted:
         check("after completion", true);
         if (!is(state_, State::kAfter)) complain("a completed operation is not there:%s", difference(world().after, tree_).c_str());
@@ -189,6 +195,21 @@ class Survivor {
     return vfs::stat_at(actor_.task, vfs::At{ino, ""}, vfs::Follow::kNo, true, &status).error();
   }
 
+  // Opens everything: what the victim removes from now on lives until it is closed here.
+  void hold_all() {
+    check("before it is held", true);
+    for (const auto& [path, node] : tree_) {
+      if (!S_ISREG(node.mode) && !S_ISDIR(node.mode)) continue;
+      if (int error = actor_.open(path, O_RDONLY, kFirstHeld + held_)) complain("holding %s: errno %d", path.c_str(), error);
+      ++held_;
+    }
+  }
+
+  void release_all() {
+    for (; held_ != 0; --held_)
+      if (int error = actor_.close(kFirstHeld + held_ - 1)) complain("closing what was held: errno %d", error);
+  }
+
   // ---- Changing ----
 
   void change(const char* what, int (*verb)(Actor&)) {
@@ -264,6 +285,7 @@ class Survivor {
     disturb();
     timed("funeral", [&] { return vfs::bury_all_dead(*actor_.pool), 0; });
     if (int error = remove_all(actor_)) complain("removing everything: errno %d", error);
+    release_all();
     actor_.pool->detach();
     _exit(0);
   }
@@ -283,7 +305,7 @@ class Survivor {
     world().control->victim = static_cast<pid_t>(pid);
   }
 
-  static constexpr u32 kOwnHandle = 90;
+  static constexpr u32 kOwnHandle = 90, kFirstHeld = 600;
 
   const Scenario& scenario_;
   int socket_;
@@ -293,6 +315,7 @@ class Survivor {
   Watch watch_;
   State state_ = State::kUnknown;
   bool excused_ = false;
+  u32 held_ = 0;
   std::string path_;
 };
 

@@ -161,7 +161,7 @@ struct World {
 World& world();
 
 // What the driver asks of the survivor: one byte there, one byte back when it is done.
-enum class Order : char { kLoop = 'L', kFork = 'F', kStopped = 'S', kCompleted = 'C', kKilled = 'K', kFinish = 'E' };
+enum class Order : char { kLoop = 'L', kFork = 'F', kStopped = 'S', kHold = 'H', kRelease = 'R', kCompleted = 'C', kKilled = 'K', kFinish = 'E' };
 [[noreturn]] void run_survivor(const Scenario& scenario, int socket, u64 seed);
 
 // ---- kill_stepper.cc ----

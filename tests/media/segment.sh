@@ -139,9 +139,24 @@ if [ "$(id -u)" = 0 ]; then
   reader() { PMEMFILE_POOLS="$mnt:$work/p" setpriv --reuid=65534 --regid=65534 --clear-groups env LD_PRELOAD="$bin/src/preload/libpmemfile.so" timeout 20 "$@"; }
   serves "a reader" kept reader cat "$mnt/file"
   rm "$v"
-  refuses "a reader alone without a segment" 'no shared segment yet, and who may only read it cannot make one' reader ls "$mnt"
-  on p ls "$mnt" > /dev/null
-  serves "and after somebody could make one" kept reader cat "$mnt/file"
+  serves "a reader alone, without a segment" kept reader cat "$mnt/file"
+  serves "its children, and what they execute" "kept kept" reader bash -c "exec 3< $mnt/file; cat <&3 | tr '\n' ' '; exec cat $mnt/file"
+  [ -e "$v" ] && fail "a reader made a segment"
+  # What a killed writer left in the records is read, and not written.
+  on p bash -c "for i in 1 2 3 4 5 6 7 8; do echo \$i > $mnt/\$i; done; rm $mnt/[2-8]; kill -9 \$\$"
+  rm "$v"
+  before=$(md5sum < p)
+  serves "a reader after a death" "1 file" reader bash -c "ls $mnt | tr '\n' ' ' | sed 's/ $//'"
+  [ "$before" = "$(md5sum < p)" ] || fail "a reader changed the pool"
+  # Two at once; a writer begins when they are gone, and then nobody reads alone.
+  reader tail -f "$mnt/file" > /dev/null &
+  first=$!
+  sleep 0.3
+  serves "a second one beside it" kept reader cat "$mnt/file"
+  (sleep 1; pkill -P $first; kill $first) 2> /dev/null &
+  serves "a writer when they are gone" "" on p rm "$mnt/1"
+  wait $first 2> /dev/null
+  serves "and after somebody made one" kept reader cat "$mnt/file"
   chmod 600 p
   refuses "who may not read" 'permission' reader ls "$mnt"
   chmod 644 p
@@ -149,6 +164,8 @@ if [ "$(id -u)" = 0 ]; then
   mkdir media
   mount --bind . media && mount -o remount,ro,bind media || fail "no bind mount"
   serves "read-only media" kept on "$work/media/p" cat "$mnt/file"
+  rm "$v"
+  serves "read-only media that nobody has used since the start" kept on "$work/media/p" cat "$mnt/file"
   got=$(on "$work/media/p" touch "$mnt/file" 2>&1)
   grep -q 'Read-only file system' <<< "$got" || fail "writing on read-only media: '$got'"
   umount media

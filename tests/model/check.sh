@@ -1,5 +1,5 @@
 #!/bin/sh
-# Searches slots.pml and replay.pml whole for some sizes, and finds each mistake that can be planted in them.
+# Searches slots.pml, replay.pml and ends.pml whole for some sizes, and finds each mistake that can be planted in them.
 #   check.sh FOLDER_OF_MODELS WORK_FOLDER [long]
 set -eu
 models=$1
@@ -43,3 +43,17 @@ search 0 -DOPS=1 -DCRASHES=2
 search 1 -DOPS=3 -DCRASHES=1 -DONE_AREA
 search 1 -DOPS=3 -DCRASHES=1 -DNO_REFLUSH
 search 1 -DOPS=1 -DCRASHES=2 -DEARLY_EPOCH
+
+model=ends
+search 0 -DUSERS=1 -DDEATHS=1
+[ -z "$long" ] || search 0 -DUSERS=1 -DDEATHS=0 -DSTOPS=1
+[ -z "$long" ] || search 0 -DUSERS=1 -DDEATHS=2 -DUNDERTAKER
+[ -z "$long" ] || search 0 -DUSERS=2 -DDEATHS=0 -DSTOPS=1
+[ -z "$long" ] || search 0 -DUSERS=2 -DDEATHS=1
+search 1 -DUSERS=1 -DDEATHS=0 -DNO_DENIAL
+search 1 -DUSERS=1 -DDEATHS=0 -DONE_LOOK_OF_REMOVER
+[ -z "$long" ] || search 1 -DUSERS=1 -DDEATHS=0 -DONE_LOOK_OF_CLOSER
+[ -z "$long" ] || search 1 -DUSERS=1 -DDEATHS=0 -DONE_LOOK_OF_OPENER
+[ -z "$long" ] || search 1 -DUSERS=1 -DDEATHS=1 -DLOOK_BEFORE_REPAIR
+[ -z "$long" ] || search 1 -DUSERS=1 -DDEATHS=0 -DUSE_FIRST
+[ -z "$long" ] || search 1 -DUSERS=1 -DDEATHS=1 -DNOTE_LATE

@@ -98,7 +98,7 @@ class TestPool {
       if (done)
         ASSERT_EQ(removed.error(), 0);
       else
-        ASSERT_EQ(data::free_contents(store(), ino).error(), 0);
+        ASSERT_EQ(data::free_contents(store(), ino, inode::generation_in_place(store(), ino)).error(), 0);
     }
   }
   u64 free_blocks() { return alloc::count_space(store()).free_blocks; }

@@ -386,7 +386,7 @@ TEST(Data, AnswersOnAMapOfGarbage) {
       }
     }
     (void)data::finish_truncate(store, ino);
-    (void)data::free_contents(store, ino);
+    (void)data::free_contents(store, ino, inode::generation_in_place(store, ino));
   }
 }
 

@@ -48,12 +48,12 @@ inline vfs::Pool* attach(const std::string& path, bool read_only = false) {
 
 // Entries of V that are in use.
 struct Census {
-  u64 processes = 0, handles_pages = 0, descriptions = 0, vnodes = 0, file_locks = 0, slots = 0, stripes = 0, chains = 0;
+  u64 processes = 0, handles_pages = 0, descriptions = 0, uses = 0, lock_lists = 0, file_locks = 0, slots = 0, stripes = 0, chains = 0;
   bool operator==(const Census&) const = default;
 };
 inline std::ostream& operator<<(std::ostream& out, const Census& c) {
-  return out << "processes " << c.processes << " pages " << c.handles_pages << " descriptions " << c.descriptions << " vnodes "
-             << c.vnodes << " locks " << c.file_locks << " slots " << c.slots << " stripes " << c.stripes << " chains " << c.chains;
+  return out << "processes " << c.processes << " pages " << c.handles_pages << " descriptions " << c.descriptions << " uses "
+             << c.uses << " lists " << c.lock_lists << " locks " << c.file_locks << " slots " << c.slots << " stripes " << c.stripes << " chains " << c.chains;
 }
 inline Census census(const shm::Segment& v) {
   Census c;
@@ -61,11 +61,13 @@ inline Census census(const shm::Segment& v) {
   for (u32 i = 0; i < h.process_count; ++i) c.processes += shm::process_entry(v, i).state != 0;
   for (u64 i = 0; i < h.page_count; ++i) c.handles_pages += v.at<u64>(h.page_owners_offset)[i] != 0;
   for (u64 i = 0; i < h.description_count; ++i) c.descriptions += shm::description_at(v, i)->refs != 0;
-  for (u64 i = 0; i < h.vnode_count; ++i) c.vnodes += shm::vnode_at(v, i)->users != 0;
+  for (u64 i = 0; i < h.use_group_count; ++i)
+    for (u64 word : shm::use_group(v, i).words) c.uses += word != 0;
+  for (u64 i = 0; i < h.lock_list_count; ++i) c.lock_lists += shm::lock_list_at(v, i)->in_use != 0;
   for (u64 i = 0; i < h.file_lock_count; ++i) c.file_locks += shm::file_lock_at(v, i)->in_use != 0;
   for (u64 i = 0; i < h.slot_count; ++i) c.slots += v.slots[i].owner != 0;
   for (u64 i = 0; i < h.stripe_count; ++i) c.stripes += (v.stripes[i].lock & shm::kLockSlotMask) != 0;
-  for (u64 i = 0; i < h.open_count; ++i) c.chains += v.at<u64>(h.buckets_offset)[i] != 0;
+  for (u64 i = 0; i < h.file_lock_stripes; ++i) c.chains += v.at<shm::LockBucket>(h.buckets_offset)[i].first_plus_1 != 0;
   return c;
 }
 

@@ -332,12 +332,11 @@ TEST_F(ProtocolTest, ManyAttachWhileTheOnesThatMakeVDie) {
 
 // A signal every millisecond does not keep a waiter from finding out that the owner is dead.
 TEST_F(ProtocolTest, SignalsDoNotHideADeath) {
-  open("f", O_CREAT | O_RDWR, 3);
-  close(3);
+  auto file = open("f", O_CREAT | O_RDWR, 3);
   auto ticket = pool_->prepare_child();
   pid_t pid = fork_child(ticket.value(), [&] {
     shm::VTx tx(segment(), pool_->store().waiter, 40);
-    tx.lock(shm::open_key(v(), vfs::resolve(task_, at("f"), vfs::Follow::kNo).value().ino));
+    tx.lock(shm::file_locks_key(v(), vfs::resolve(task_, at("f"), vfs::Follow::kNo).value().ino));
     kill(getpid(), SIGKILL);
   });
   pool_->parent_after_fork(ticket.value());
@@ -358,7 +357,7 @@ TEST_F(ProtocolTest, SignalsDoNotHideADeath) {
   });
   pthread_sigmask(SIG_UNBLOCK, &alarm, nullptr);
   auto start = std::chrono::steady_clock::now();
-  open("f", O_RDWR, 3);
+  EXPECT_TRUE(vfs::flock_file(task_, file, LOCK_EX).ok());
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::milliseconds(500));
   watchdog.join();
   sigaction(SIGALRM, &old, nullptr);

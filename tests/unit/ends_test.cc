@@ -1,0 +1,351 @@
+// How inodes end: who begins to use one, who takes its last link, its last user, and whoever dies or is stopped over it
+// (docs/architecture.md, "Open files"). Each test is an interleaving that went wrong once.
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <future>
+#include <thread>
+
+#include "inode/inode.h"
+#include "opens_pool.h"
+#include "shm/vlog.h"
+#include "vfs/names.h"
+#include "vfs/open_files.h"
+
+namespace pmemfile::test {
+namespace {
+
+constexpr u32 kHandle = 3, kOther = 4, kChilds = 5;
+
+class EndsTest : public OpensTest {
+ protected:
+  pid_t fork_child(const std::function<void()>& body) {
+    auto ticket = pool_->prepare_child();
+    EXPECT_TRUE(ticket.ok());
+    child_ = ticket.value().ref;
+    pid_t pid = fork();
+    if (pid == 0) {
+      pool_->become_child(ticket.value());
+      body();
+      _exit(0);
+    }
+    pool_->parent_after_fork(ticket.value());
+    return pid;
+  }
+  void kill_and_wait(pid_t pid) {
+    kill(pid, SIGKILL);
+    waitpid(pid, nullptr, 0);
+  }
+  // Runs `body` in a child that is stopped after some number of instructions, while `meanwhile` runs unless the child holds a stripe then;
+  // each time from `before` to `check`.
+  void stop_on_the_way(unsigned every, const std::function<void()>& before, const std::function<void()>& body,
+                       const std::function<void()>& meanwhile, const std::function<void(unsigned)>& check) {
+    unsigned done = 0;
+    bool over = false;
+    for (unsigned steps = 1; !over; steps += every) {
+      before();
+      pid_t pid = fork_child([&] {
+        ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
+        raise(SIGSTOP);
+        body();
+        raise(SIGSTOP);
+      });
+      int status = 0;
+      waitpid(pid, &status, 0);
+      for (unsigned i = 0; i < steps && !over; ++i) {
+        ptrace(PTRACE_SINGLESTEP, pid, nullptr, nullptr);
+        waitpid(pid, &status, 0);
+        over = WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP;
+      }
+      if (over || holds_nothing_that_is_waited_for()) ++done, meanwhile();
+      if (!over) {
+        ptrace(PTRACE_CONT, pid, nullptr, nullptr);
+        waitpid(pid, &status, 0);
+      }
+      kill_and_wait(pid);
+      vfs::bury_all_dead(*pool_);
+      check(steps);
+      if (HasFatalFailure()) return;
+    }
+    EXPECT_GT(done, 10u);
+  }
+  // Descriptions of others are passed over.
+  bool holds_nothing_that_is_waited_for() const {
+    for (u32 i = 0; i < v().header->description_first; ++i)
+      if ((load_acquire(v().stripes[i].lock) & shm::kLockSlotMask) != 0) return false;
+    return true;
+  }
+  Ino ino_of(std::string_view path) { return vfs::resolve(task_, at(path), vfs::Follow::kNo).value().ino; }
+  Ino make(const std::string& path, u64 bytes) {
+    auto file = open(path, O_CREAT | O_RDWR, kHandle);
+    Ino ino = vfs::info(*pool_, file).ino;
+    write(file, std::string(bytes, 'x'));
+    EXPECT_EQ(close(kHandle), 0);
+    return ino;
+  }
+  void warm() {
+    make("warm", 1);
+    EXPECT_EQ(unlink_path("warm"), 0);
+    make("stays", 1);
+    before_ = free_blocks();
+  }
+  // Nothing of what was removed is left.
+  void expect_all_freed(unsigned steps) {
+    ASSERT_EQ(free_blocks(), before_) << "stopped after " << steps << " instructions";
+    ASSERT_EQ(census(v()).uses, 0u) << "stopped after " << steps << " instructions";
+  }
+  shm::Segment& segment() { return pool_->store().segment; }
+  journal::Store& store() { return pool_->store(); }
+
+  shm::ProcessRef child_;
+  u64 before_ = 0;
+};
+
+// It finds that it came too late after the remover had seen it, of the inode or of the next one of its number.
+TEST_F(EndsTest, WhatIsLeftToAnOpenThatFailsIsFreed) {
+  warm();
+  inode::Attr before;
+  stop_on_the_way(29,
+                  [&] {
+                    before = inode::read(store(), make("f", 50'000)).value();
+                    before.generation -= 1;
+                  },
+                  [&] {
+                    (void)vfs::make_description(*pool_, before, O_RDONLY, kChilds);
+                  },
+                  [&] { ASSERT_EQ(unlink_path("f"), 0); },
+                  [&](unsigned steps) {
+                    (void)unlink_path("f");
+                    expect_all_freed(steps);
+                  });
+}
+
+TEST_F(EndsTest, WhatIsLeftToAnOpenIsFreedWhereverItIsStopped) {
+  warm();
+  stop_on_the_way(149, [&] { make("f", 50'000); }, [&] { (void)vfs::open_at(task_, at("f"), O_RDONLY, 0, kChilds); },
+                  [&] { ASSERT_EQ(unlink_path("f"), 0); },
+                  [&](unsigned steps) {
+                    (void)unlink_path("f");
+                    expect_all_freed(steps);
+                  });
+}
+
+TEST_F(EndsTest, WhatIsLeftToACloseIsFreedWhereverItIsStopped) {
+  warm();
+  stop_on_the_way(149, [&] { make("f", 50'000); },
+                  [&] {
+                    (void)vfs::open_at(task_, at("f"), O_RDONLY, 0, kChilds);
+                    (void)vfs::close_handle(*pool_, kChilds);
+                  },
+                  [&] { ASSERT_EQ(unlink_path("f"), 0); },
+                  [&](unsigned steps) {
+                    (void)unlink_path("f");
+                    expect_all_freed(steps);
+                  });
+}
+
+// Somebody is killed in open. Whoever repairs it has looked whether the inode has a link; then the last one goes, and its remover sees the
+// use of the dead one yet; then that goes.
+TEST_F(EndsTest, WhatIsLeftToAnOpenThatIsBeingRepairedIsFreed) {
+  warm();
+  Ino ino = make("f", 50'000);
+  pid_t pid = fork_child([&] {
+    shm::VTx tx(segment(), store().waiter, 40);
+    (void)shm::claim_use(segment(), tx, ino, 77, false);
+    kill(getpid(), SIGKILL);
+  });
+  waitpid(pid, nullptr, 0);
+  u32 slot = 0;
+  while (v().slots[slot].owner != pack(child_)) ++slot;
+  vfs::settle_begun(store(), slot);
+  ASSERT_EQ(unlink_path("f"), 0);
+  shm::repair_vlog(segment(), slot);
+  vfs::settle_left(store(), slot, child_);
+  vfs::bury_all_dead(*pool_);
+  expect_all_freed(0);
+}
+
+// The undertaker of a process that died over it and somebody who lives free the same inode; its number is another file's by the time the
+// slower one goes on.
+TEST_F(EndsTest, WhoFreesAnInodeAsWellTakesNothingFromTheNextOne) {
+  warm();
+  Ino ino{}, next{};
+  unsigned same = 0;
+  constexpr u64 kBytes = 50'000;
+  stop_on_the_way(797,
+                  [&] {
+                    auto file = open("f", O_CREAT | O_RDWR, kHandle);
+                    ino = vfs::info(*pool_, file).ino;
+                    write(file, std::string(kBytes, 'x'));
+                    ASSERT_EQ(unlink_path("f"), 0);
+                    ASSERT_TRUE(journal::run_tx(store(), journal::Opcode::kOrphan, [&](journal::Tx& tx) -> Result<void> {
+                                  TRY(tx.lock(shm::inode_key(v(), ino)));
+                                  inode::Attr attr = TRY(inode::load(tx.view(), ino));
+                                  attr.flags |= layout::kFlagFreeing;
+                                  inode::store_mode(tx, attr);
+                                  return tx.commit();
+                                }).ok());
+                    ASSERT_EQ(close(kHandle), 0);
+                  },
+                  [&] { (void)vfs::free_orphan(store(), ino, true); },
+                  [&] {
+                    (void)vfs::free_orphan(store(), ino, true);
+                    next = make("next", kBytes);
+                    same += next == ino;
+                  },
+                  [&](unsigned steps) {
+                    if (vfs::resolve(task_, at("next"), vfs::Follow::kNo).ok()) {
+                      ASSERT_EQ(inode::read(store(), next).value().size, kBytes) << "stopped after " << steps << " instructions";
+                      ASSERT_EQ(unlink_path("next"), 0);
+                    }
+                    (void)vfs::free_orphan(store(), ino, true);
+                    expect_all_freed(steps);
+                  });
+  EXPECT_GT(same, 0u);
+}
+
+// Too large to be freed in the record that takes its name away; the remover dies before it is done.
+TEST_F(EndsTest, WhatADeadRemoverWasFreeingIsFreed) {
+  warm();
+  unsigned unfinished = 0;
+  bool over = false;
+  for (unsigned steps = 1; !over; steps += 9973) {
+    auto file = open("f", O_CREAT | O_RDWR, kHandle);
+    for (u64 i = 0; i < 80; ++i) write(file, "x", static_cast<i64>(i * 3 * 4096 * 100));
+    ASSERT_EQ(close(kHandle), 0);
+    pid_t pid = fork_child([&] {
+      ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
+      raise(SIGSTOP);
+      (void)unlink_path("f");
+      raise(SIGSTOP);
+    });
+    int status = 0;
+    waitpid(pid, &status, 0);
+    for (unsigned i = 0; i < steps && !over; ++i) {
+      ptrace(PTRACE_SINGLESTEP, pid, nullptr, nullptr);
+      waitpid(pid, &status, 0);
+      over = WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP;
+    }
+    kill_and_wait(pid);
+    unfinished += vfs::resolve(task_, at("f"), vfs::Follow::kNo).ok() == false && free_blocks() != before_;
+    vfs::bury_all_dead(*pool_);
+    (void)unlink_path("f");
+    expect_all_freed(steps);
+    if (HasFatalFailure()) return;
+  }
+  EXPECT_GT(unfinished, 0u);
+}
+
+// /proc/self/fd/N of an unlinked file, while somebody is stopped who changes it.
+TEST_F(EndsTest, OpenOfAnUnlinkedFileDoesNotWaitForItsStripe) {
+  auto file = open("f", O_CREAT | O_RDWR, kHandle);
+  Ino ino = vfs::info(*pool_, file).ino;
+  ASSERT_EQ(unlink_path("f"), 0);
+  std::future<int> opened;
+  {
+    shm::VTx stopped(segment(), store().waiter, 40);
+    stopped.lock(shm::inode_key(v(), ino));
+    opened = std::async(std::launch::async, [&] { return vfs::open_at(task_, vfs::At{ino, ""}, O_RDONLY, 0, kOther).error(); });
+    EXPECT_EQ(opened.wait_for(std::chrono::seconds(3)), std::future_status::ready);
+  }
+  EXPECT_EQ(opened.get(), 0);
+  close(kHandle);
+  close(kOther);
+}
+
+// What it could not free, because somebody was stopped in the way, is not forgotten because another process opens something.
+TEST_F(EndsTest, WhatAProcessLeftIsFreedAtItsNextOpen) {
+  warm();
+  vfs::Pool* other = attach(path_);
+  vfs::Task others = task_;
+  others.pool = other;
+  auto file = open("f", O_CREAT | O_RDWR, kHandle);
+  Ino ino = vfs::info(*pool_, file).ino;
+  write(file, std::string(50'000, 'x'));
+  ASSERT_EQ(unlink_path("f"), 0);
+  {
+    shm::VTx stopped(other->store().segment, other->store().waiter, 40);
+    stopped.lock(shm::inode_key(v(), ino));
+    ASSERT_EQ(close(kHandle), 0);
+    EXPECT_NE(free_blocks(), before_);
+  }
+  ASSERT_EQ(vfs::open_at(others, at("stays"), O_RDONLY, 0, kHandle).error(), 0);
+  ASSERT_EQ(vfs::close_handle(*other, kHandle).error(), 0);
+  open("stays", O_RDONLY, kHandle);
+  EXPECT_EQ(free_blocks(), before_);
+  close(kHandle);
+  other->detach();
+}
+
+// An unnamed file has neither link nor user for a moment. Somebody whose open came too late for the file that had its number takes it for
+// one that was left to him.
+TEST_F(EndsTest, AnUnnamedFileIsMadeAgainIfItWasTakenForAnother) {
+  warm();
+  auto* error = static_cast<int*>(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  inode::Attr before;
+  unsigned freed = 0;
+  stop_on_the_way(197,
+                  [&] {
+                    Ino ino = make("f", 1);
+                    before = inode::read(store(), ino).value();
+                    ASSERT_EQ(unlink_path("f"), 0);
+                  },
+                  [&] { *error = vfs::open_at(task_, at("."), O_TMPFILE | O_RDWR, 0600, kChilds).error(); },
+                  [&] {
+                    inode::Links links;
+                    bool there = inode::read_links(store(), before.ino, links).ok() && !shm::in_use(v(), before.ino);
+                    ASSERT_EQ(vfs::make_description(*pool_, before, O_RDONLY, kOther).error(), ESTALE);
+                    freed += there;
+                  },
+                  [&](unsigned steps) {
+                    ASSERT_EQ(*error, 0) << "stopped after " << steps << " instructions";
+                    expect_all_freed(steps);
+                  });
+  EXPECT_GT(freed, 0u);
+  munmap(error, 4096);
+}
+
+// The lock is given back between the look of the one who wants it and his going to sleep.
+TEST_F(EndsTest, AWaiterForAFileLockMissesNoUnlock) {
+  auto first = open("f", O_CREAT | O_RDWR, kHandle), second = open("f", O_RDWR, kOther);
+  std::atomic<unsigned> locked{0}, turn{0};
+  constexpr unsigned kRounds = 2'000;
+  std::thread waiter([&] {
+    vfs::Task task = task_;
+    for (unsigned round = 1; round <= kRounds; ++round) {
+      while (turn.load() < round) std::this_thread::yield();
+      if (!vfs::flock_file(task, second, LOCK_EX).ok() || !vfs::flock_file(task, second, LOCK_UN).ok()) break;
+      locked = round;
+    }
+  });
+  for (unsigned round = 1; round <= kRounds; ++round) {
+    ASSERT_TRUE(vfs::flock_file(task_, first, LOCK_EX).ok());
+    turn = round;
+    for (unsigned spin = 0; spin < round % 400; ++spin) cpu_relax();
+    ASSERT_TRUE(vfs::flock_file(task_, first, LOCK_UN).ok());
+    auto end = std::chrono::steady_clock::now() + std::chrono::seconds(3);
+    while (locked < round && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+    EXPECT_EQ(locked, round) << "asleep beside a free lock";
+    if (locked == round) continue;
+    // Wakes it up.
+    for (unsigned i = 0; i < 1000 && locked < round; ++i) {
+      (void)vfs::flock_file(task_, first, LOCK_EX);
+      (void)vfs::flock_file(task_, first, LOCK_UN);
+      usleep(1000);
+    }
+    turn = kRounds;
+    break;
+  }
+  waiter.join();
+  close(kHandle);
+  close(kOther);
+}
+
+} // namespace
+} // namespace pmemfile::test
