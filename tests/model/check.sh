@@ -17,7 +17,7 @@ search() {
   found=$(sed -n 's/.*errors: \([0-9]*\).*/\1/p' pan.log)
   states=$(sed -n 's/ *\([0-9.e+]*\) states, stored.*/\1/p' pan.log)
   echo "$model $*: errors ${found:-?}, states ${states:-?}"
-  if [ "$found" != "$expected" ] || grep -q "Search not completed" pan.log && [ "$expected" = 0 ]; then
+  if [ "$found" != "$expected" ] || { [ "$expected" = 0 ] && grep -q "Search not completed" pan.log; }; then
     cat pan.log
     exit 1
   fi
@@ -54,6 +54,6 @@ search 1 -DUSERS=1 -DDEATHS=0 -DNO_DENIAL
 search 1 -DUSERS=1 -DDEATHS=0 -DONE_LOOK_OF_REMOVER
 [ -z "$long" ] || search 1 -DUSERS=1 -DDEATHS=0 -DONE_LOOK_OF_CLOSER
 [ -z "$long" ] || search 1 -DUSERS=1 -DDEATHS=0 -DONE_LOOK_OF_OPENER
-[ -z "$long" ] || search 1 -DUSERS=1 -DDEATHS=1 -DLOOK_BEFORE_REPAIR
+search 1 -DUSERS=1 -DDEATHS=1 -DUNDERTAKER -DNO_GENERATION
 [ -z "$long" ] || search 1 -DUSERS=1 -DDEATHS=0 -DUSE_FIRST
 [ -z "$long" ] || search 1 -DUSERS=1 -DDEATHS=1 -DNOTE_LATE

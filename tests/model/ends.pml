@@ -11,10 +11,9 @@
  * through one by one. A commit is one step, as readers see it (slots.pml); the record behind it is left out.
  *
  * Planted mistakes, each of which has to be found: NO_DENIAL (an open lets a record free the inode), ONE_LOOK_OF_REMOVER, ONE_LOOK_OF_CLOSER,
- * ONE_LOOK_OF_OPENER (who leaves the inode to somebody, or goes, does not look again), LOOK_BEFORE_REPAIR (repair looks for links before it
- * takes the dead one's use away), USE_FIRST (a close takes the use away before the handle), NO_GENERATION (who goes on freeing for a
- * dead one does not ask whether it is that inode still), NOTE_LATE (a remover that is killed while it frees has not noted it),
- * OPEN_LOCKS (an open of what has no link takes the stripe). */
+ * ONE_LOOK_OF_OPENER (who leaves the inode to somebody, or goes, does not look again), USE_FIRST (a close takes the use away before the
+ * handle), NO_GENERATION (who goes on freeing for a dead one does not ask whether it is that inode still), NOTE_LATE (a remover that is
+ * killed while it frees has not noted it). */
 
 #ifndef DEATHS
 #define DEATHS 1
@@ -83,11 +82,7 @@ inline take_use_away(user) {
 inline mend(who) {
   if
   :: log[who] == BEGINS && !committed[who] && use[target[who]] == CLAIMED ->
-#ifdef LOOK_BEFORE_REPAIR
-     if :: !links -> pending[who] = 1 :: else fi;
-#else
      left[who] = 1;
-#endif
      use[target[who]] = 0
   :: committed[who] && log[who] == BEGINS -> use[target[who]] = USED; handle[target[who]] = 1
   :: committed[who] && log[who] == ENDS -> left[who] = 1; take_use_away(target[who])
@@ -159,9 +154,6 @@ proctype User(byte me) {
     :: skip
     :: me == 1 && use[0] == USED -> by_name = 0
     fi;
-#ifdef OPEN_LOCKS
-    if :: !by_name -> atomic { stripe == 0 -> stripe = me + 1 } :: else fi;
-#endif
     d_step { log[me] = BEGINS; target[me] = me; use[me] = CLAIMED };
 #ifndef NO_DENIAL
     holder = stripe;
@@ -186,9 +178,6 @@ proctype User(byte me) {
        assert(!freed && !freeing);
        handle[me] = 1;
        d_step { committed[me] = 0; log[me] = 0 };
-#ifdef OPEN_LOCKS
-       if :: !by_name -> stripe = 0 :: else fi;
-#endif
        assert(!freed && !freeing);
        drop(me)
     fi
