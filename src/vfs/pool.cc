@@ -374,7 +374,7 @@ Result<void> attach_steps(Attach& a) {
 namespace {
 
 // The first Pool of a process lies with what else it touches: a mapping and a page less.
-PMEMFILE_TOUCHED alignas(Pool) char g_first_room[sizeof(Pool)];
+alignas(Pool) PMEMFILE_TOUCHED char g_first_room[sizeof(Pool)];
 u32 g_first_room_in_use;
 
 PMEMFILE_BULKY u8 g_first_staging[journal::kStagingBytes];

@@ -244,34 +244,6 @@ TEST_F(EndsTest, WhatAProcessLeftIsFreedAtItsNextOpen) {
   other->detach();
 }
 
-// An unnamed file has neither link nor user for a moment. Somebody whose open came too late for the file that had its number takes it for
-// one that was left to him.
-TEST_F(EndsTest, AnUnnamedFileIsMadeAgainIfItWasTakenForAnother) {
-  warm();
-  auto* error = static_cast<int*>(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
-  inode::Attr before;
-  unsigned freed = 0;
-  stop_on_the_way(197,
-                  [&] {
-                    Ino ino = make("f", 1);
-                    before = inode::read(store(), ino).value();
-                    ASSERT_EQ(unlink_path("f"), 0);
-                  },
-                  [&] { *error = vfs::open_at(task_, at("."), O_TMPFILE | O_RDWR, 0600, kChilds).error(); },
-                  [&] {
-                    inode::Links links;
-                    bool there = inode::read_links(store(), before.ino, links).ok() && !shm::in_use(v(), before.ino);
-                    ASSERT_EQ(vfs::make_description(*pool_, before, O_RDONLY, kOther).error(), ESTALE);
-                    freed += there;
-                  },
-                  [&](unsigned steps) {
-                    ASSERT_EQ(*error, 0) << "stopped after " << steps << " instructions";
-                    expect_all_freed(steps);
-                  });
-  EXPECT_GT(freed, 0u);
-  munmap(error, 4096);
-}
-
 // The lock is given back between the look of the one who wants it and his going to sleep.
 TEST_F(EndsTest, AWaiterForAFileLockMissesNoUnlock) {
   auto first = open("f", O_CREAT | O_RDWR, kHandle), second = open("f", O_RDWR, kOther);
