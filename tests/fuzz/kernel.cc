@@ -249,7 +249,14 @@ long map_memory(u64 bytes) {
   return as_arg(best->base());
 }
 
-long map(u64 bytes, long flags, long fd) {
+// Who may only read makes its mapping of the pool a copy; here the next input brings the pool's bytes back.
+bool copies_the_pool(long address, long flags, long fd) {
+  Room& room = state().pool_room;
+  return (flags & MAP_PRIVATE) != 0 && file_of(fd) == File::kPool && room.used() && as_arg(room.base()) == address;
+}
+
+long map(long address, u64 bytes, long flags, long fd) {
+  if ((flags & MAP_FIXED) != 0 && copies_the_pool(address, flags, fd)) return address;
   if ((flags & MAP_FIXED) != 0) give_up("a mapping at a place of its own", flags);
   if ((flags & MAP_ANONYMOUS) != 0) return map_memory(bytes);
   State& s = state();
@@ -294,7 +301,8 @@ long call(long nr, const long (&a)[6]) {
     case SYS_ftruncate: return set_size(a[0], static_cast<u64>(a[1]));
     case SYS_read: return read_file(a[0], reinterpret_cast<void*>(a[1]), static_cast<u64>(a[2]), 0);
     case SYS_pread64: return read_file(a[0], reinterpret_cast<void*>(a[1]), static_cast<u64>(a[2]), static_cast<u64>(a[3]));
-    case SYS_mmap: return map(static_cast<u64>(a[1]), a[3], a[4]);
+    case SYS_mmap: return map(a[0], static_cast<u64>(a[1]), a[3], a[4]);
+    case SYS_memfd_create: return -ENOSYS; // so a reader without a segment ends behind its replay
     case SYS_munmap: return unmap(a[0]);
     case SYS_getrandom: return draw(reinterpret_cast<u64*>(a[0]), static_cast<u64>(a[1]));
     case SYS_readlink: std::memcpy(reinterpret_cast<char*>(a[1]), kPoolPath, sizeof kPoolPath - 1); return sizeof kPoolPath - 1;
