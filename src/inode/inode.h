@@ -73,13 +73,19 @@ Result<void> flush_times(journal::Store& store, Ino ino, Wait wait = Wait::kYes)
 // Puts an inode into the list of those that must not outlive their last user (link count 0, or a truncation that
 // takes several steps). Sets the flag in `attr`; the caller stores the mode. Idempotent.
 Result<void> add_orphan(journal::Tx& tx, Attr& attr);
-// For recovery, by the only process of the pool: visits every entry of every list. The visitor brings the inode to
-// rest (frees its contents, or finishes its truncation) and returns true if it may leave its list.
-using OrphanVisitor = Result<bool> (*)(void* context, Ino ino);
-Result<void> for_each_orphan(journal::Store& store, OrphanVisitor visit, void* context);
+// For recovery, by the only process of the pool: every entry leaves its list, after the visitor has brought the inode to rest (freed its
+// contents, or finished its truncation).
+using OrphanVisitor = Result<void> (*)(void* context, Ino ino);
+Result<void> empty_orphans(journal::Store& store, OrphanVisitor visit, void* context);
 // The inode is needed in its list no longer: what an inode without links owned has been freed, or a truncation is
 // finished. It leaves the list, and an inode without links is freed, once it stands in front; entries that wait
-// behind it go along. Nothing happens to an inode of another generation. Idempotent.
+// behind it go along. Nothing happens to an inode of another generation. Idempotent. Behind somebody who is stopped it stays
+// (shm::ProcessTable::forgotten).
 Result<void> release_orphan(journal::Store& store, Ino ino, u64 generation);
+// Takes what waits in front of its list off every list: somebody may have died who was about to. EAGAIN: somebody stopped is in the way.
+Result<void> trim_orphans(journal::Store& store);
+// Shows every entry, without a lock, so others come and go meanwhile. False: there may be more.
+using OrphanLook = void (*)(void* context, Ino ino, const Links& links);
+bool look_at_orphans(journal::Store& store, OrphanLook look, void* context);
 
 } // namespace pmemfile::inode

@@ -1,6 +1,7 @@
 // Lists of inodes that must not outlive their last user.
 #include "alloc/alloc.h"
 #include "inode/inode.h"
+#include "shm/process.h"
 
 namespace pmemfile::inode {
 namespace {
@@ -17,9 +18,9 @@ PoolOff head_offset(const Store& store, u32 list) {
 PoolOff next_offset(Ino ino) { return layout::inode_offset(ino) + layout::kInodeNextOrphan; }
 
 // An entry that nobody needs in the list: dead, or linked and whole again.
-bool may_leave(const Attr& attr) {
-  if ((attr.flags & layout::kFlagDead) != 0) return true;
-  return attr.nlink != 0 && (attr.flags & layout::kFlagTruncating) == 0;
+bool may_leave(u32 nlink, u16 flags) {
+  if ((flags & layout::kFlagDead) != 0) return true;
+  return nlink != 0 && (flags & layout::kFlagTruncating) == 0;
 }
 
 // Stages that `attr`, the first of its list, leaves it; a dead inode is freed.
@@ -33,7 +34,7 @@ Result<void> pop(Tx& tx, Attr attr) {
   return {};
 }
 
-// Takes all entries off the front of a list that may leave it, one commit each.
+// Takes all entries off the front of a list that may leave it, one commit each. EAGAIN: somebody who is stopped is in the way.
 Result<void> trim(Store& store, u32 list) {
   for (;;) {
     bool popped = TRY(journal::run_tx(store, journal::Opcode::kOrphan, [&](Tx& tx) -> Result<bool> {
@@ -41,11 +42,13 @@ Result<void> trim(Store& store, u32 list) {
       Ino head{tx.load(head_offset(store, list))};
       if (head == Ino{0} || !store.inode_in_range(head)) return false;
       if (list_of(head) != list) return Error(kErrnoCorrupt); // it would be popped off another list, again and again
-      TRY(tx.lock(shm::inode_key(store.segment, head)));
-      TRY(tx.lock(shm::orphan_key(store.segment, list)));
+      // Who makes it one that may leave looks for the head after that, and finds it.
+      Links seen;
+      if (read_links(store, head, seen).ok() && !may_leave(seen.nlink, seen.flags)) return false;
+      if (!tx.lock_soon(shm::inode_key(store.segment, head)) || !tx.lock_soon(shm::orphan_key(store.segment, list))) return Error(EAGAIN);
       if (tx.load(head_offset(store, list)) != raw(head)) return true;
       Attr attr = TRY(load(tx.view(), head));
-      if (!may_leave(attr)) return false;
+      if (!may_leave(attr.nlink, attr.flags)) return false;
       TRY(pop(tx, attr));
       TRY(tx.commit());
       return true;
@@ -80,24 +83,55 @@ Result<void> release_orphan(Store& store, Ino ino, u64 generation) {
     }
     return tx.commit();
   }));
-  return trim(store, list_of(ino));
+  auto trimmed = trim(store, list_of(ino));
+  if (trimmed.error() != EAGAIN) return trimmed;
+  store_release(shm::process_table(store.segment).forgotten, u64{1});
+  return {};
 }
 
-Result<void> for_each_orphan(Store& store, OrphanVisitor visit, void* context) {
-  u64 bound = store.geometry.block_count * layout::kInodesPerBlock;
+Result<void> trim_orphans(Store& store) {
+  Result<void> all;
   for (u32 list = 0; list < layout::kOrphanLists; ++list) {
-    TRY(trim(store, list));
-    Ino ino{View(store).load(head_offset(store, list))};
-    while (ino != Ino{0}) {
-      if (bound-- == 0 || !store.inode_in_range(ino) || list_of(ino) != list) return Error(kErrnoCorrupt);
-      // The visitor may free it: its successor is read first.
-      Ino next{View(store).load(next_offset(ino))};
-      u64 generation = generation_in_place(store, ino);
-      bool free_it = TRY(visit(context, ino));
-      if (free_it) TRY(release_orphan(store, ino, generation));
+    if (View(store).load(head_offset(store, list)) == 0) continue;
+    auto trimmed = trim(store, list);
+    if (!trimmed.ok()) all = trimmed;
+  }
+  return all;
+}
+
+bool look_at_orphans(Store& store, OrphanLook look, void* context) {
+  View view(store);
+  bool all = true;
+  for (u32 list = 0; list < layout::kOrphanLists; ++list) {
+    u64 bound = store.geometry.block_count * layout::kInodesPerBlock;
+    for (Ino ino{view.load(head_offset(store, list))}; ino != Ino{0};) {
+      if (bound-- == 0 || !store.inode_in_range(ino) || list_of(ino) != list) return false;
+      Ino next{view.load(next_offset(ino))};
+      Links links;
+      auto read = read_links(store, ino, links);
+      // Was it still in the list when its successor was read?
+      if (read.error() == ESTALE || (read.ok() && (links.flags & layout::kFlagOrphan) == 0)) all = false;
+      else if (read.ok()) look(context, ino, links);
       ino = next;
     }
-    TRY(trim(store, list));
+  }
+  return all;
+}
+
+Result<void> empty_orphans(Store& store, OrphanVisitor visit, void* context) {
+  u64 bound = store.geometry.block_count * layout::kInodesPerBlock;
+  for (u32 list = 0; list < layout::kOrphanLists; ++list) {
+    for (;;) {
+      // Always the first: what is behind it may go with it.
+      TRY(trim(store, list));
+      Ino head{View(store).load(head_offset(store, list))};
+      if (head == Ino{0}) break;
+      if (bound-- == 0 || !store.inode_in_range(head) || list_of(head) != list) return Error(kErrnoCorrupt);
+      u64 generation = generation_in_place(store, head);
+      TRY(visit(context, head));
+      TRY(release_orphan(store, head, generation));
+      if (View(store).load(head_offset(store, list)) == raw(head)) return Error(kErrnoCorrupt);
+    }
   }
   return {};
 }

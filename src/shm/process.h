@@ -52,7 +52,7 @@ struct alignas(64) ProcessTable {
   u64 occupied; // entries that are not free, or more after a kill: 0 proves that everybody left in order
   u64 buried;   // dead processes that were repaired, ever: an inode without a name may have lost its only user with one
   u64 used;     // one more than the highest entry that was ever taken
-  u64 reserved[1];
+  u64 forgotten; // not 0: an inode without links and users may stand in an orphan list that no entry's `pending` notes
 };
 static_assert(sizeof(ProcessTable) == 64);
 

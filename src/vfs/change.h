@@ -25,16 +25,18 @@ inline constexpr u32 kMaxLinks = 0xffffffff;
 // between two operations for kNeedsRoom (a directory has no room for a name) and kRecordFull (too much for one record).
 template <class Prepare, class Body>
 auto run_change(Store& store, Opcode opcode, Prepare&& prepare, Body&& body) -> decltype(body(*static_cast<Tx*>(nullptr))) {
-  for (unsigned i = 0; i < kMaxRestarts; ++i) {
-    auto result = journal::run_tx(store, opcode, body);
-    // A directory that was removed has no names.
-    if (PMEMFILE_UNLIKELY(result.error() == ESTALE)) return Error(ENOENT);
-    if (PMEMFILE_LIKELY(result.error() < journal::kRetryTx)) return result;
-    if (result.error() == kChanged) continue;
-    Result<void> prepared = prepare(result.error());
-    if (!prepared.ok()) return Error(prepared.error() == ESTALE ? ENOENT : prepared.error());
-  }
-  return Error(kErrnoCorrupt);
+  return with_space(store, [&]() -> decltype(body(*static_cast<Tx*>(nullptr))) {
+    for (unsigned i = 0; i < kMaxRestarts; ++i) {
+      auto result = journal::run_tx(store, opcode, body);
+      // A directory that was removed has no names.
+      if (PMEMFILE_UNLIKELY(result.error() == ESTALE)) return Error(ENOENT);
+      if (PMEMFILE_LIKELY(result.error() < journal::kRetryTx)) return result;
+      if (result.error() == kChanged) continue;
+      Result<void> prepared = prepare(result.error());
+      if (!prepared.ok()) return Error(prepared.error() == ESTALE ? ENOENT : prepared.error());
+    }
+    return Error(kErrnoCorrupt);
+  });
 }
 // For operations that need no room: whatever they want, the pool is damaged.
 inline Result<void> nothing_to_prepare(int) { return Error(kErrnoCorrupt); }

@@ -148,11 +148,12 @@ Result<data::Written> write_vectors(Task& task, OpenDescription& description, u6
   Store& store = task.pool->store();
   Ino ino{description.ino};
   data::WriteFlags flags{.append = append};
-  if (PMEMFILE_LIKELY(!store.atomic_data)) return data::write(store, ino, offset, vectors, count, flags);
+  if (PMEMFILE_LIKELY(!store.atomic_data))
+    return with_space(store, [&] { return data::write(store, ino, offset, vectors, count, flags); });
   // Blocks that are mapped stay where they are, and so are overwritten in place.
   Shrinking shrinking(*task.pool, description);
   flags.atomic = !shrinking.pinned();
-  return data::write(store, ino, offset, vectors, count, flags);
+  return with_space(store, [&] { return data::write(store, ino, offset, vectors, count, flags); });
 }
 
 Result<data::Written> write_at(Task& task, OpenDescription& description, u64 offset, Transfer& transfer, bool append) {
@@ -297,7 +298,8 @@ Result<void> fallocate_file(Task& task, Description number, int mode, u64 offset
   if ((mode & kElsewhere) == 0) TRY(check_growth(task, ino, offset + bytes));
   TRY(drop_set_ids(task, ino));
   Shrinking shrinking(*task.pool, description);
-  return data::fallocate(task.pool->store(), ino, mode, offset, bytes, shrinking.pinned());
+  Store& store = task.pool->store();
+  return with_space(store, [&] { return data::fallocate(store, ino, mode, offset, bytes, shrinking.pinned()); });
 }
 
 Result<void> sync_file(Task& task, Description number, bool data_only) {

@@ -153,7 +153,7 @@ Result<Ino> create_unnamed(Task& task, Ino dir, u32 mode, bool linkable, u64*& p
   if (!is_dir(parent.mode)) return Error(ENOTDIR);
   if (parent.nlink == 0) return Error(ENOENT);
   if (!may_change_names(task, parent)) return Error(EACCES);
-  return journal::run_tx(store, Opcode::kCreate, [&](Tx& tx) -> Result<Ino> {
+  auto make = [&](Tx& tx) -> Result<Ino> {
     inode::NewInode fields;
     fields.mode = mode_in(task, parent, kTypeRegular | (mode & kPermissionBits), fields.gid);
     fields.uid = task.credentials->fsuid;
@@ -172,7 +172,8 @@ Result<Ino> create_unnamed(Task& task, Ino dir, u32 mode, bool linkable, u64*& p
     if (!committed.ok() && pending != nullptr) store_release(*std::exchange(pending, nullptr), u64{0});
     TRY(committed);
     return ino;
-  });
+  };
+  return with_space(store, [&] { return journal::run_tx(store, Opcode::kCreate, make); });
 }
 
 Result<void> mkdir_at(Task& task, At at, u32 mode) {

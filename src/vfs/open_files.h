@@ -39,8 +39,16 @@ template <class Body>
 auto with_room(Pool& pool, Body&& body) {
   auto result = body();
   if (PMEMFILE_LIKELY(result.error() != ENFILE && result.error() != ENOLCK)) return result;
-  bury_all_dead(pool);
+  (void)bury_all_dead(pool);
   return body();
+}
+
+// The same of the pool's blocks: a dead process's unlinked files are free space.
+template <class Body>
+auto with_space(Store& store, Body&& body) {
+  auto result = body();
+  if (PMEMFILE_LIKELY(result.error() != ENOSPC)) return result;
+  return bury_all_dead(PoolInternals::of(store)) ? body() : result;
 }
 
 // Private handles at the upper end are for calls that keep a file open for a moment: no child gets them, no new image keeps them.
@@ -60,6 +68,8 @@ void free_pending(Pool& pool, u64& word, bool of_dead);
 // Tries again with what this process has left (shm::kPendingLeft). Has an entry left something?
 void free_left(Pool& pool);
 bool has_left(const shm::Process& entry);
+// Frees what nobody uses and nobody notes, and takes what waits in front off its list (shm::ProcessTable::forgotten).
+void free_forgotten(Pool& pool);
 // In repair, with the stripes of the dead one's slot still held by it: was the inode made that note_unnamed (change.h) speaks of?
 void settle_unnamed(Store& store, u32 slot, shm::ProcessRef dead);
 // In repair, before and after repair_vlog: an inode that may have been left to what the slot's thread was beginning, or was ending, is noted

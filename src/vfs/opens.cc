@@ -132,7 +132,7 @@ Result<OpenResult> open_unnamed(Task& task, At at, int flags, u32 mode, u32 hand
     if (made.ok() && !opened.ok() && pending != nullptr)
       free_pending(*task.pool, *pending, false);
     else if (made.ok() && !opened.ok())
-      (void)free_orphan(task.pool->store(), made.value());
+      free_forgotten(*task.pool);
     else if (pending != nullptr)
       store_release(*pending, u64{0});
     // It has neither link nor user for a moment: somebody who meant an earlier inode of its number may have freed it.
@@ -243,36 +243,50 @@ u64 pending_word(Ino ino, u64 generation) {
 }
 
 namespace {
-// A free word of Process::pending gets the value; null: there is none.
-u64* note_pending(Process* entry, u64 value) {
+// A free word of Process::pending gets the value; null: there is none, so somebody has to look for it in the orphan lists.
+u64* note_pending(const shm::Segment& v, shm::ProcessRef whose, u64 value) {
+  Process* entry = shm::find_process(v, whose);
   if (entry == nullptr) return nullptr;
   for (u64& word : entry->pending) {
     u64 nobody = 0;
     if (load_relaxed(word) == 0 && compare_exchange(word, nobody, value)) return &word;
   }
+  store_release(shm::process_table(v).forgotten, u64{1});
   return nullptr;
+}
+
+// Is an operation under way that may note it yet?
+bool may_be_noted(const shm::Segment& v, Ino ino) {
+  for (u64 i = 0; i < v.header->slot_count; ++i)
+    if (load_acquire(v.slots[i].left_ino) == raw(ino)) return true;
+  return false;
+}
+bool is_noted(const shm::Segment& v, u64 word) {
+  for (u32 index = 0; index < v.header->process_count; ++index)
+    for (const u64& pending : shm::process_entry(v, index).pending)
+      if ((load_acquire(pending) & ~shm::kPendingLeft) == word) return true;
+  return false;
 }
 } // namespace
 
 void LeftInode::note(const shm::Segment& v, u64 word) {
   if (PMEMFILE_LIKELY((word_ = word) == 0)) return;
-  noted_ = note_pending(shm::find_process(v, v.self), word);
+  noted_ = note_pending(v, v.self, word);
 }
 
 bool LeftInode::free(Pool& pool) {
   if (PMEMFILE_LIKELY(word_ == 0)) return false;
-  // Without a note of it, what a death leaves, or somebody stopped keeps from being freed, is freed by the next recovery of the pool.
+  // Without a note of it, whoever looks for what is forgotten may be at it, too.
   u64 here = word_;
   free_pending(pool, noted_ != nullptr ? *noted_ : here, false);
+  if (noted_ == nullptr && here != 0) store_release(shm::process_table(pool.store().segment).forgotten, u64{1});
   return true;
 }
 
 u64* note_unnamed(Store& store, u32 slot, Ino ino, u64 generation) {
   u64 value = pending_word(ino, generation);
-  Process* self = shm::find_process(store.segment, store.segment.self);
-  if (self == nullptr) return nullptr;
   store_release(store.segment.slots[slot].pending_ino, value);
-  return note_pending(self, value);
+  return note_pending(store.segment, store.segment.self, value);
 }
 
 void settle_unnamed(Store& store, u32 slot, shm::ProcessRef dead) {
@@ -303,9 +317,7 @@ void settle_left(Store& store, u32 slot, shm::ProcessRef dead) {
   // What the dead one was freeing is left to nobody who uses it: such an open fails.
   bool freeing = inode::read_links(store, Ino{ino}, now).ok() && (now.flags & layout::kFlagFreeing) != 0;
   u64 word = !freeing && shm::in_use(v, Ino{ino}) ? 0 : end_of(store, Ino{ino});
-  // A process that dies with more of them than its entry holds: ours has room, too.
-  if (word != 0 && note_pending(shm::find_process(v, dead), word) == nullptr && note_pending(shm::find_process(v, v.self), word | shm::kPendingLeft) != nullptr)
-    PoolInternals::note_left(PoolInternals::of(store));
+  if (word != 0) (void)note_pending(v, dead, word);
   store_release(left, u64{0});
 }
 
@@ -331,6 +343,25 @@ void free_left(Pool& pool) {
     u64 value = load_acquire(word);
     if ((value & shm::kPendingLeft) != 0 && compare_exchange(word, value, value & ~shm::kPendingLeft)) free_pending(pool, word, false);
   }
+  if (load_relaxed(shm::process_table(pool.store().segment).forgotten) != 0) free_forgotten(pool);
+}
+
+void free_forgotten(Pool& pool) {
+  struct Look {
+    Pool& pool;
+    bool all;
+  } look{pool, true};
+  u64& forgotten = shm::process_table(pool.store().segment).forgotten;
+  store_full(forgotten, u64{0});
+  look.all = inode::look_at_orphans(pool.store(), [](void* context, Ino ino, const inode::Links& links) {
+    auto& [of, all] = *static_cast<Look*>(context);
+    const shm::Segment& v = of.store().segment;
+    if (links.nlink != 0 || shm::in_use(v, ino) || is_noted(v, pending_word(ino, links.generation))) return;
+    if (may_be_noted(v, ino) || free_orphan(of.store(), ino, true).error() == EAGAIN) all = false;
+  }, &look) && look.all;
+  if (inode::trim_orphans(pool.store()).ok() && look.all) return;
+  store_release(forgotten, u64{1});
+  PoolInternals::note_left(pool);
 }
 
 bool has_left(const Process& entry) {

@@ -254,17 +254,11 @@ Result<void> find_segment(Attach& a, bool* fresh) {
   return start_epoch(a, plan);
 }
 
-Result<bool> bring_to_rest(void* context, Ino ino) {
+Result<void> bring_to_rest(void* context, Ino ino) {
   Store& store = *static_cast<Store*>(context);
-  auto attr = inode::read(store, ino);
-  if (attr.error() == ESTALE) return true;
-  if (!attr.ok()) return Error(attr.error());
-  if (attr.value().nlink == 0) {
-    TRY(free_orphan(store, ino, true)); // also what somebody was freeing when the power failed
-    return true;
-  }
-  if ((attr.value().flags & layout::kFlagTruncating) != 0) TRY(data::finish_truncate(store, ino));
-  return true;
+  inode::Attr attr = TRY(inode::read(store, ino));
+  if (attr.nlink == 0) return free_orphan(store, ino, true); // also what somebody was freeing when the power failed
+  return (attr.flags & layout::kFlagTruncating) != 0 ? data::finish_truncate(store, ino) : Result<void>();
 }
 
 void repair_for_waiter(void* store, shm::ProcessRef dead) { repair_dead(*static_cast<Store*>(store), dead); }
@@ -301,7 +295,7 @@ Result<void> join(Attach& a, bool fresh) {
   if (!registered.ok()) return a.fail(registered.error(), "too many processes are attached");
   store.segment.self = registered.value().ref;
   PoolInternals::set_token(pool, registered.value().token_fd);
-  if (fresh && !inode::for_each_orphan(store, bring_to_rest, &store).ok())
+  if (fresh && !inode::empty_orphans(store, bring_to_rest, &store).ok())
     return a.fail(kErrnoCorrupt, "its orphan lists are damaged; run fsck.pmemfile");
   if (fresh) store_release(store.segment.header->ready, 1u);
   TRY(lock_pool(a.fd, F_RDLCK, true, PoolLock::kPoolAttached));

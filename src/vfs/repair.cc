@@ -1,5 +1,6 @@
 #include "vfs/repair.h"
 
+#include "inode/inode.h"
 #include "journal/recovery.h"
 #include "vfs/open_files.h"
 
@@ -62,6 +63,13 @@ void drop_handles_of(Pool& pool, ProcessRef process) {
   shm::for_each_handle(open_tables(pool), process, drop_one, &arguments);
 }
 
+// What the dead one would have taken off an orphan list after the inode that it was freeing; and what no entry had room to note.
+void free_behind(Pool& pool) {
+  u64& forgotten = shm::process_table(pool.store().segment).forgotten;
+  if (!inode::trim_orphans(pool.store()).ok()) store_release(forgotten, u64{1});
+  if (load_relaxed(forgotten) != 0) free_forgotten(pool);
+}
+
 // False: something of it has to wait for somebody who is stopped.
 bool free_entry(Pool& pool, Process& entry, ProcessRef dead) {
   Segment& v = pool.store().segment;
@@ -69,6 +77,7 @@ bool free_entry(Pool& pool, Process& entry, ProcessRef dead) {
   for (u64& word : entry.pending) free_pending(pool, word, true);
   drop_handles_of(pool, dead);
   shm::free_handle_pages(v, dead);
+  free_behind(pool);
   return !has_left(entry);
 }
 
@@ -122,9 +131,10 @@ void bury_unburied(Pool& pool) {
   if (left) store_release(shm::process_table(v).unburied, u64{1});
 }
 
-void bury_all_dead(Pool& pool) {
+bool bury_all_dead(Pool& pool) {
   Segment& v = pool.store().segment;
-  if (!is_undertaker(pool)) return;
+  if (!is_undertaker(pool)) return false;
+  bool something = PoolInternals::has_left(pool) || load_relaxed(shm::process_table(v).forgotten) != 0;
   free_left(pool);
   for (u32 index = 0; index < v.header->process_count; ++index) {
     if (state_of(shm::process_entry(v, index)) == ProcessState::kFree) {
@@ -132,8 +142,11 @@ void bury_all_dead(Pool& pool) {
       continue;
     }
     ProcessRef ref = ref_of(v, index);
-    if (ref != v.self && !shm::process_alive(v, v.fd, ref)) bury(pool, ref);
+    if (ref == v.self || shm::process_alive(v, v.fd, ref)) continue;
+    bury(pool, ref);
+    something = true;
   }
+  return something;
 }
 
 void bury_dead(Store& store, unsigned questions) {
@@ -165,6 +178,7 @@ void repair_own_threads(Pool& pool) {
   Process* self = shm::find_process(v, v.self);
   store_release(self->waits_for, u64{0});
   for (u64& word : self->pending) free_pending(pool, word, true);
+  free_behind(pool);
 }
 
 void inherit_dead(Store& store) {

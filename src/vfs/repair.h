@@ -20,8 +20,8 @@ void repair_dead(journal::Store& store, shm::ProcessRef dead);
 void bury(Pool& pool, shm::ProcessRef dead);
 // Phase 2 for all that phase 1 left.
 void bury_unburied(Pool& pool);
-// Asks the kernel about every entry: O(attached processes).
-void bury_all_dead(Pool& pool);
+// Asks the kernel about every entry: O(attached processes). False: there was nothing to bury or to free.
+bool bury_all_dead(Pool& pool);
 // Asks about the next few entries, by turns: so that the dead whom nobody waits for are found in time. Two are so few that nobody
 // feels them, and enough that a shell loop whose commands are killed stays clean.
 void bury_dead(journal::Store& store, unsigned questions = 2);

@@ -230,14 +230,15 @@ Result<void> change_xattrs(Task& task, At at, Follow follow, bool allow_empty, c
   for (unsigned i = 0; i < kMaxRestarts; ++i) {
     inode::Attr seen = TRY(resolve(task, at, follow, allow_empty));
     TRY(check_writable(store));
-    Result<void> result = journal::run_tx(store, Opcode::kXattr, [&](Tx& tx) -> Result<void> {
+    auto change_them = [&](Tx& tx) -> Result<void> {
       TRY(tx.lock(shm::inode_key(store.segment, seen.ino)));
       Result<inode::Attr> loaded = inode::load(tx.view(), seen.ino);
       if (loaded.error() == ESTALE || (loaded.ok() && loaded.value().generation != seen.generation)) return Error(kChanged);
       inode::Attr attr = TRY(std::move(loaded));
       TRY(check_namespace(task, attr, change.name, true));
       return stage_xattrs(tx, attr, change);
-    });
+    };
+    Result<void> result = with_space(store, [&] { return journal::run_tx(store, Opcode::kXattr, change_them); });
     if (result.error() != kChanged) return result;
   }
   return Error(ENOENT);

@@ -33,6 +33,7 @@
 #include "arguments.h"
 #include "fsck/check.h"
 #include "stress/stalls.h"
+#include "vfs/open_files.h"
 #include "vfs/pool.h"
 
 namespace pmemfile {
@@ -418,6 +419,29 @@ bool reap(pid_t worker, Shared& shared, int index, u64& killed) {
   return false;
 }
 
+// For people: what is left, and whether somebody meant to free it.
+void describe_orphans(journal::Store& store) {
+  const shm::Segment& v = store.segment;
+  const shm::ProcessTable& table = shm::process_table(v);
+  journal::View view(store);
+  for (u64 list = 0; list < layout::kOrphanLists; ++list) {
+    PoolOff head = journal::block_offset(BlockNo{store.geometry.orphan_block}) + list * layout::kLineBytes;
+    for (Ino ino{view.load(head)}; ino != Ino{}; ino = Ino{view.load(layout::inode_offset(ino) + layout::kInodeNextOrphan)}) {
+      auto attr = inode::read(store, ino);
+      if (!attr.ok()) {
+        fprintf(stderr, "orphan %lu: errno %d\n", raw(ino), attr.error());
+        break;
+      }
+      unsigned noted = 0;
+      for (u32 i = 0; i < v.header->process_count; ++i)
+        for (u64 word : shm::process_entry(v, i).pending) noted += (word & ~shm::kPendingLeft) == vfs::pending_word(ino, attr.value().generation);
+      fprintf(stderr, "orphan %lu, generation %lu, list %lu: links %u, flags %x, blocks %lu, in use %d, noted %u\n", raw(ino), attr.value().generation,
+              list, attr.value().nlink, attr.value().flags, attr.value().blocks, shm::in_use(v, ino), noted);
+    }
+  }
+  printf("V: epoch %lu; entries occupied %lu, buried %lu, unburied %lu\n", v.header->record_epoch, table.occupied, table.buried, table.unburied);
+}
+
 bool check_pool(const std::string& path, u64 free_at_start) {
   vfs::AttachFailure failure{};
   auto pool = vfs::Pool::attach(path.c_str(), beside(path), &failure);
@@ -430,6 +454,7 @@ bool check_pool(const std::string& path, u64 free_at_start) {
   for (const auto& finding : report.findings) fprintf(stderr, "%s\n", fsck::to_text(finding).c_str());
   u64 free_now = alloc::count_space(store).free_blocks;
   printf("free blocks: %lu at the start, %lu now; orphans %lu\n", free_at_start, free_now, report.totals.orphans);
+  describe_orphans(store);
   pool.value()->detach();
   // The directory /shared with a leaf, and blocks of inodes in which a root or a leased inode stands, may remain.
   return report.clean() && report.totals.orphans == 0 && free_now + 40 >= free_at_start;

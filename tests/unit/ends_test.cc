@@ -42,6 +42,24 @@ class EndsTest : public OpensTest {
     kill(pid, SIGKILL);
     waitpid(pid, nullptr, 0);
   }
+  // A child that stands `steps` instructions after the beginning of `body`; `over`: at its end, it had fewer. `prepare`: before it.
+  pid_t stop_after(unsigned steps, const std::function<void()>& body, bool& over, const std::function<void()>& prepare = [] {}) {
+    pid_t pid = fork_child([&] {
+      prepare();
+      ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
+      raise(SIGSTOP);
+      body();
+      raise(SIGSTOP);
+    });
+    int status = 0;
+    waitpid(pid, &status, 0);
+    for (unsigned i = 0; i < steps && !over; ++i) {
+      ptrace(PTRACE_SINGLESTEP, pid, nullptr, nullptr);
+      waitpid(pid, &status, 0);
+      over = WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP;
+    }
+    return pid;
+  }
   // Runs `body` in a child that is stopped after some number of instructions, while `meanwhile` runs unless the child holds a stripe then;
   // each time from `before` to `check`.
   void stop_on_the_way(unsigned every, const std::function<void()>& before, const std::function<void()>& body,
@@ -50,23 +68,11 @@ class EndsTest : public OpensTest {
     bool over = false;
     for (unsigned steps = 1; !over; steps += every) {
       before();
-      pid_t pid = fork_child([&] {
-        ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
-        raise(SIGSTOP);
-        body();
-        raise(SIGSTOP);
-      });
-      int status = 0;
-      waitpid(pid, &status, 0);
-      for (unsigned i = 0; i < steps && !over; ++i) {
-        ptrace(PTRACE_SINGLESTEP, pid, nullptr, nullptr);
-        waitpid(pid, &status, 0);
-        over = WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP;
-      }
+      pid_t pid = stop_after(steps, body, over);
       if (over || holds_nothing_that_is_waited_for()) ++done, meanwhile();
       if (!over) {
         ptrace(PTRACE_CONT, pid, nullptr, nullptr);
-        waitpid(pid, &status, 0);
+        waitpid(pid, nullptr, 0);
       }
       kill_and_wait(pid);
       vfs::bury_all_dead(*pool_);
@@ -94,6 +100,14 @@ class EndsTest : public OpensTest {
     EXPECT_EQ(unlink_path("warm"), 0);
     make("stays", 1);
     before_ = free_blocks();
+  }
+  u64 orphans() {
+    u64 count = 0;
+    journal::View view(store());
+    for (u64 list = 0; list < layout::kOrphanLists; ++list)
+      for (u64 ino = view.load(journal::block_offset(BlockNo{store().geometry.orphan_block}) + list * layout::kLineBytes); ino != 0; ++count)
+        ino = view.load(layout::inode_offset(Ino{ino}) + layout::kInodeNextOrphan);
+    return count;
   }
   // Nothing of what was removed is left.
   void expect_all_freed(unsigned steps) {
@@ -180,20 +194,7 @@ TEST_F(EndsTest, WhatADeadRemoverWasFreeingIsFreed) {
     auto file = open("f", O_CREAT | O_RDWR, kHandle);
     for (u64 i = 0; i < 20; ++i) write(file, "x", static_cast<i64>(i * 3 * 4096 * 100));
     ASSERT_EQ(close(kHandle), 0);
-    pid_t pid = fork_child([&] {
-      ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
-      raise(SIGSTOP);
-      (void)unlink_path("f");
-      raise(SIGSTOP);
-    });
-    int status = 0;
-    waitpid(pid, &status, 0);
-    for (unsigned i = 0; i < steps && !over; ++i) {
-      ptrace(PTRACE_SINGLESTEP, pid, nullptr, nullptr);
-      waitpid(pid, &status, 0);
-      over = WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP;
-    }
-    kill_and_wait(pid);
+    kill_and_wait(stop_after(steps, [&] { (void)unlink_path("f"); }, over));
     unfinished += vfs::resolve(task_, at("f"), vfs::Follow::kNo).ok() == false && free_blocks() != before_;
     vfs::bury_all_dead(*pool_);
     (void)unlink_path("f");
@@ -201,6 +202,102 @@ TEST_F(EndsTest, WhatADeadRemoverWasFreeingIsFreed) {
     if (HasFatalFailure()) return;
   }
   EXPECT_GT(unfinished, 0u);
+}
+
+// An inode leaves its list from the front only. Whoever frees the first takes the dead ones behind it along, unless he dies on the way.
+TEST_F(EndsTest, WhatWaitsBehindAnInodeThatADeadOneFreedIsFreed) {
+  constexpr size_t kFiles = layout::kOrphanLists + 1;
+  std::vector<Ino> made;
+  auto path = [](size_t i) { return "f" + std::to_string(i); };
+  auto make_files = [&] {
+    made.clear();
+    while (made.size() < kFiles) made.push_back(make(path(made.size()), 5'000));
+  };
+  bool over = false;
+  for (unsigned steps = 1; !over; steps += 401) {
+    make_files();
+    size_t behind = 0, front = 1;
+    while (raw(made[behind]) % layout::kOrphanLists != raw(made[front]) % layout::kOrphanLists) {
+      if (++behind == front) behind = 0, ++front;
+      ASSERT_LT(front, kFiles);
+    }
+    kill_and_wait(stop_after(steps, [&] { (void)close(kChilds); }, over, [&] {
+      open(path(behind), O_RDWR, kOther);
+      open(path(front), O_RDWR, kChilds);
+      unlink_path(path(behind));
+      unlink_path(path(front));
+      close(kOther);
+    }));
+    vfs::bury_all_dead(*pool_);
+    ASSERT_EQ(orphans(), 0u) << "killed after " << steps << " instructions";
+    for (size_t i = 0; i < kFiles; ++i) (void)unlink_path(path(i));
+  }
+}
+
+// Recovery frees an inode, which takes the dead one behind it along, and goes on with what stood behind that.
+TEST_F(EndsTest, RecoveryFreesWhatStandsBehindADeadInode) {
+  pid_t pid = fork_child([&] {
+    constexpr u32 kFirst = 10;
+    std::vector<u32> of_one_list;
+    u64 list = layout::kOrphanLists; // none
+    for (u32 handle = kFirst; of_one_list.size() < 3; ++handle) {
+      std::string path = "f" + std::to_string(handle);
+      auto file = open(path, O_CREAT | O_RDWR, handle);
+      write(file, std::string(5'000, 'x'));
+      u64 its_list = raw(vfs::info(*pool_, file).ino) % layout::kOrphanLists;
+      if (handle == kFirst) list = its_list;
+      if (its_list != list) continue;
+      unlink_path(path);
+      of_one_list.push_back(handle);
+    }
+    close(of_one_list[1]);
+    kill(getpid(), SIGKILL);
+  });
+  waitpid(pid, nullptr, 0);
+  ASSERT_EQ(orphans(), 3u);
+  pool_->detach();
+  become(attach(path_));
+  EXPECT_EQ(orphans(), 0u);
+}
+
+// A process's entry notes a few inodes that somebody stopped keeps from being freed; there may be more.
+TEST_F(EndsTest, WhatNoEntryHasRoomToNoteIsFreed) {
+  warm();
+  auto file = open("f", O_CREAT | O_RDWR, kHandle);
+  Ino ino = vfs::info(*pool_, file).ino;
+  write(file, std::string(50'000, 'x'));
+  ASSERT_EQ(unlink_path("f"), 0);
+  auto& pending = shm::find_process(v(), v().self)->pending;
+  for (u64& word : pending) word = vfs::pending_word(Ino{raw(ino) + 1}, 77);
+  {
+    shm::VTx stopped(segment(), store().waiter, 40);
+    stopped.lock(shm::inode_key(v(), ino));
+    ASSERT_EQ(close(kHandle), 0);
+    open("stays", O_RDONLY, kHandle);
+    EXPECT_NE(free_blocks(), before_);
+    close(kHandle);
+  }
+  open("stays", O_RDONLY, kHandle);
+  EXPECT_EQ(free_blocks(), before_);
+  EXPECT_EQ(orphans(), 0u);
+  close(kHandle);
+  for (u64& word : pending) word = 0;
+}
+
+// On a full pool whatever the dead keep is found before ENOSPC is said.
+TEST_F(EndsTest, WhatADeadProcessKeptIsFreeSpaceAtOnce) {
+  constexpr u64 kBig = 9 << 20; // of 16
+  auto file = open("f", O_CREAT | O_RDWR, kHandle);
+  pid_t pid = fork_child([&] {
+    write(open("big", O_CREAT | O_RDWR, kChilds), std::string(kBig, 'x'));
+    unlink_path("big");
+    kill(getpid(), SIGKILL);
+  });
+  waitpid(pid, nullptr, 0);
+  u64 written = 0;
+  while (u64 bytes = written < kBig ? write(file, std::string(kBig - written, 'y')) : 0) written += bytes;
+  EXPECT_EQ(written, kBig);
+  close(kHandle);
 }
 
 // /proc/self/fd/N of an unlinked file, while somebody is stopped who changes it.

@@ -43,8 +43,8 @@ TEST_F(HostileTest, AnEntryOfAFreeInodeIsDamageAndNoRace) {
 TEST_F(HostileTest, AnOrphanListThatBeginsWithAnotherListsInodeIsDamage) {
   ASSERT_TRUE(vfs::mknod_at(task_, at("f"), S_IFREG | 0644, 0).ok());
   put_into_wrong_orphan_list(ino_of("f"));
-  auto visit = [](void*, Ino) -> Result<bool> { return true; };
-  EXPECT_EQ(inode::for_each_orphan(pool_->store(), visit, nullptr).error(), kErrnoCorrupt);
+  auto visit = [](void*, Ino) -> Result<void> { return {}; };
+  EXPECT_EQ(inode::empty_orphans(pool_->store(), visit, nullptr).error(), kErrnoCorrupt);
 }
 
 // They were taken: what was stored there went over the superblock, or behind the end of the mapping.
