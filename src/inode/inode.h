@@ -82,8 +82,8 @@ Result<void> empty_orphans(journal::Store& store, OrphanVisitor visit, void* con
 // behind it go along. Nothing happens to an inode of another generation. Idempotent. Behind somebody who is stopped it stays
 // (shm::ProcessTable::forgotten).
 Result<void> release_orphan(journal::Store& store, Ino ino, u64 generation);
-// Takes what waits in front of its list off every list: somebody may have died who was about to. EAGAIN: somebody stopped is in the way.
-Result<void> trim_orphans(journal::Store& store);
+// Takes what waits in front of its list off every list: somebody may have died who was about to. False: somebody stopped is in the way.
+bool trim_orphans(journal::Store& store);
 // Shows every entry, without a lock, so others come and go meanwhile. False: there may be more.
 using OrphanLook = void (*)(void* context, Ino ino, const Links& links);
 bool look_at_orphans(journal::Store& store, OrphanLook look, void* context);

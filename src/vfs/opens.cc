@@ -359,7 +359,7 @@ void free_forgotten(Pool& pool) {
     if (links.nlink != 0 || shm::in_use(v, ino) || is_noted(v, pending_word(ino, links.generation))) return;
     if (may_be_noted(v, ino) || free_orphan(of.store(), ino, true).error() == EAGAIN) all = false;
   }, &look) && look.all;
-  if (inode::trim_orphans(pool.store()).ok() && look.all) return;
+  if (inode::trim_orphans(pool.store()) && look.all) return;
   store_release(forgotten, u64{1});
   PoolInternals::note_left(pool);
 }

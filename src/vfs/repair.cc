@@ -66,7 +66,7 @@ void drop_handles_of(Pool& pool, ProcessRef process) {
 // What the dead one would have taken off an orphan list after the inode that it was freeing; and what no entry had room to note.
 void free_behind(Pool& pool) {
   u64& forgotten = shm::process_table(pool.store().segment).forgotten;
-  if (!inode::trim_orphans(pool.store()).ok()) store_release(forgotten, u64{1});
+  if (!inode::trim_orphans(pool.store())) store_release(forgotten, u64{1});
   if (load_relaxed(forgotten) != 0) free_forgotten(pool);
 }
 
