@@ -81,16 +81,17 @@ void settle_left(Store& store, u32 slot, shm::ProcessRef dead);
 u64 pending_word(Ino ino, u64 generation);
 
 // An inode that lost its last link or its last user, while the other was going: freed after the operation, noted in this
-// process's entry meanwhile.
+// process's entry meanwhile. Nobody frees without a note: who finds an inode that nobody notes knows that nobody is at it.
 class LeftInode {
  public:
   void note(const shm::Segment& v, u64 word); // 0: nothing
-  // The caller has freed it.
+  bool noted() const { return noted_ != nullptr; }
+  // The caller, who has noted it, has freed it.
   void forget() {
-    if (noted_ != nullptr) store_release(*noted_, u64{0});
+    store_release(*noted_, u64{0});
     word_ = 0;
   }
-  // Frees it if it still has neither links nor users; no slot may be held. False: nothing was noted.
+  // Frees it if it still has neither links nor users; no slot may be held. False: there is nothing to free.
   bool free(Pool& pool);
 
  private:

@@ -261,10 +261,11 @@ bool may_be_noted(const shm::Segment& v, Ino ino) {
     if (load_acquire(v.slots[i].left_ino) == raw(ino)) return true;
   return false;
 }
-bool is_noted(const shm::Segment& v, u64 word) {
+// By another word than `own`.
+bool is_noted(const shm::Segment& v, u64 word, const u64* own = nullptr) {
   for (u32 index = 0; index < v.header->process_count; ++index)
     for (const u64& pending : shm::process_entry(v, index).pending)
-      if ((load_acquire(pending) & ~shm::kPendingLeft) == word) return true;
+      if (&pending != own && (load_acquire(pending) & ~shm::kPendingLeft) == word) return true;
   return false;
 }
 } // namespace
@@ -276,10 +277,8 @@ void LeftInode::note(const shm::Segment& v, u64 word) {
 
 bool LeftInode::free(Pool& pool) {
   if (PMEMFILE_LIKELY(word_ == 0)) return false;
-  // Without a note of it, whoever looks for what is forgotten may be at it, too.
-  u64 here = word_;
-  free_pending(pool, noted_ != nullptr ? *noted_ : here, false);
-  if (noted_ == nullptr && here != 0) store_release(shm::process_table(pool.store().segment).forgotten, u64{1});
+  if (PMEMFILE_LIKELY(noted_ != nullptr)) free_pending(pool, *noted_, false);
+  else PoolInternals::note_left(pool); // it is among the forgotten; our next open looks there
   return true;
 }
 
@@ -356,8 +355,15 @@ void free_forgotten(Pool& pool) {
   look.all = inode::look_at_orphans(pool.store(), [](void* context, Ino ino, const inode::Links& links) {
     auto& [of, all] = *static_cast<Look*>(context);
     const shm::Segment& v = of.store().segment;
-    if (links.nlink != 0 || shm::in_use(v, ino) || is_noted(v, pending_word(ino, links.generation))) return;
-    if (may_be_noted(v, ino) || free_orphan(of.store(), ino, true).error() == EAGAIN) all = false;
+    u64 word = pending_word(ino, links.generation);
+    if (links.nlink != 0 || shm::in_use(v, ino)) return;
+    // Slots first: what an operation notes it notes before it ends.
+    bool later = may_be_noted(v, ino);
+    if (!later && is_noted(v, word)) return;
+    u64* own = later ? nullptr : note_pending(v, v.self, word);
+    // Somebody else who looks may have come to the same: each sees the other's note then, and leaves it.
+    if (own == nullptr || is_noted(v, word, own) || free_orphan(of.store(), ino, true).error() == EAGAIN) all = false;
+    if (own != nullptr) store_release(*own, u64{0});
   }, &look) && look.all;
   if (inode::trim_orphans(pool.store()) && look.all) return;
   store_release(forgotten, u64{1});

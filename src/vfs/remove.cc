@@ -162,7 +162,7 @@ Result<void> free_claimed_orphan(Store& store, Ino ino, u64 word) {
 
 void free_ended(Pool& pool, Ended& ended) {
   // The name is gone, whatever happens now; what cannot be freed waits in the orphan list.
-  if (PMEMFILE_UNLIKELY(ended.claimed)) {
+  if (PMEMFILE_UNLIKELY(ended.claimed && ended.left.noted())) {
     (void)free_claimed_orphan(pool.store(), ended.ino, ended.word);
     ended.left.forget();
   }

@@ -177,6 +177,10 @@ void repair_own_threads(Pool& pool) {
   repair_slots(pool.store(), v.self);
   Process* self = shm::find_process(v, v.self);
   store_release(self->waits_for, u64{0});
+  // In most images there is nothing; the orphan lists are not even looked at then.
+  bool freeing = load_relaxed(shm::process_table(v).forgotten) != 0;
+  for (u64& word : self->pending) freeing |= load_relaxed(word) != 0;
+  if (PMEMFILE_LIKELY(!freeing)) return;
   for (u64& word : self->pending) free_pending(pool, word, true);
   free_behind(pool);
 }

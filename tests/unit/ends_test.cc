@@ -51,13 +51,8 @@ class EndsTest : public OpensTest {
       body();
       raise(SIGSTOP);
     });
-    int status = 0;
-    waitpid(pid, &status, 0);
-    for (unsigned i = 0; i < steps && !over; ++i) {
-      ptrace(PTRACE_SINGLESTEP, pid, nullptr, nullptr);
-      waitpid(pid, &status, 0);
-      over = WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP;
-    }
+    waitpid(pid, nullptr, 0);
+    over = step(pid, steps);
     return pid;
   }
   // Runs `body` in a child that is stopped after some number of instructions, while `meanwhile` runs unless the child holds a stripe then;
@@ -94,6 +89,16 @@ class EndsTest : public OpensTest {
     write(file, std::string(bytes, 'x'));
     EXPECT_EQ(close(kHandle), 0);
     return ino;
+  }
+  // Too large to be freed in the record that takes its name away.
+  void make_fragmented(const std::string& path) {
+    auto file = open(path, O_CREAT | O_RDWR, kHandle);
+    for (u64 i = 0; i < 20; ++i) write(file, "x", static_cast<i64>(i * 3 * 4096 * 100));
+    EXPECT_EQ(close(kHandle), 0);
+  }
+  // As if somebody stopped kept this process from freeing as many inodes as its entry notes.
+  void fill_notes() {
+    for (u64& word : shm::find_process(v(), v().self)->pending) word = vfs::pending_word(root_, 77) | shm::kPendingLeft;
   }
   void warm() {
     make("warm", 1);
@@ -185,15 +190,13 @@ TEST_F(EndsTest, WhatIsLeftToAnOpenThatIsBeingRepairedIsFreed) {
   expect_all_freed(0);
 }
 
-// Too large to be freed in the record that takes its name away; the remover dies before it is done.
+// The remover of a large file dies before it is done.
 TEST_F(EndsTest, WhatADeadRemoverWasFreeingIsFreed) {
   warm();
   unsigned unfinished = 0;
   bool over = false;
   for (unsigned steps = 8'000; !over; steps += steps / 2) {
-    auto file = open("f", O_CREAT | O_RDWR, kHandle);
-    for (u64 i = 0; i < 20; ++i) write(file, "x", static_cast<i64>(i * 3 * 4096 * 100));
-    ASSERT_EQ(close(kHandle), 0);
+    make_fragmented("f");
     kill_and_wait(stop_after(steps, [&] { (void)unlink_path("f"); }, over));
     unfinished += vfs::resolve(task_, at("f"), vfs::Follow::kNo).ok() == false && free_blocks() != before_;
     vfs::bury_all_dead(*pool_);
@@ -267,8 +270,7 @@ TEST_F(EndsTest, WhatNoEntryHasRoomToNoteIsFreed) {
   Ino ino = vfs::info(*pool_, file).ino;
   write(file, std::string(50'000, 'x'));
   ASSERT_EQ(unlink_path("f"), 0);
-  auto& pending = shm::find_process(v(), v().self)->pending;
-  for (u64& word : pending) word = vfs::pending_word(Ino{raw(ino) + 1}, 77);
+  fill_notes();
   {
     shm::VTx stopped(segment(), store().waiter, 40);
     stopped.lock(shm::inode_key(v(), ino));
@@ -281,7 +283,19 @@ TEST_F(EndsTest, WhatNoEntryHasRoomToNoteIsFreed) {
   EXPECT_EQ(free_blocks(), before_);
   EXPECT_EQ(orphans(), 0u);
   close(kHandle);
-  for (u64& word : pending) word = 0;
+}
+
+// Its remover has marked it as being freed already when it finds that it cannot note it.
+TEST_F(EndsTest, WhatItsRemoverHasNoRoomToNoteIsFreed) {
+  warm();
+  make_fragmented("f");
+  fill_notes();
+  ASSERT_EQ(unlink_path("f"), 0);
+  EXPECT_EQ(orphans(), 1u);
+  open("stays", O_RDONLY, kHandle);
+  EXPECT_EQ(free_blocks(), before_);
+  EXPECT_EQ(orphans(), 0u);
+  close(kHandle);
 }
 
 // On a full pool whatever the dead keep is found before ENOSPC is said.

@@ -2,6 +2,9 @@
 #pragma once
 
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -69,6 +72,17 @@ inline Census census(const shm::Segment& v) {
   for (u64 i = 0; i < h.stripe_count; ++i) c.stripes += (v.stripes[i].lock & shm::kLockSlotMask) != 0;
   for (u64 i = 0; i < h.file_lock_stripes; ++i) c.chains += v.at<shm::LockBucket>(h.buckets_offset)[i].first_plus_1 != 0;
   return c;
+}
+
+// Runs a traced child, which has stopped itself, for so many instructions. True: it has stopped itself again before.
+inline bool step(pid_t pid, unsigned instructions) {
+  int status = 0;
+  for (unsigned i = 0; i < instructions; ++i) {
+    ptrace(PTRACE_SINGLESTEP, pid, nullptr, nullptr);
+    waitpid(pid, &status, 0);
+    if (WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP) return true;
+  }
+  return false;
 }
 
 class OpensTest : public ::testing::Test {

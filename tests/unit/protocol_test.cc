@@ -132,18 +132,13 @@ class TimesTest : public ProtocolTest {
         raise(SIGSTOP);
       });
       pool_->parent_after_fork(ticket.value());
-      int status = 0;
-      waitpid(pid, &status, 0);
-      for (unsigned i = 0; i < steps && !over; ++i) {
-        ptrace(PTRACE_SINGLESTEP, pid, nullptr, nullptr);
-        waitpid(pid, &status, 0);
-        over = WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP;
-      }
+      waitpid(pid, nullptr, 0);
+      over = step(pid, steps);
       if (load_acquire(v().stripe(shm::inode_key(v(), ino)).lock) == 0) meanwhile();
       else held = true;
       if (!over) {
         ptrace(PTRACE_CONT, pid, nullptr, nullptr);
-        waitpid(pid, &status, 0);
+        waitpid(pid, nullptr, 0);
       }
       kill_and_wait(pid);
       vfs::bury_all_dead(*pool_);
