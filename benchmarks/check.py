@@ -2,20 +2,21 @@
 
 The ratio of one and the same build depends on the machine: tmpfs pays a system call for each operation, ours does not.
 So what is recorded is split: of each row's time on a side, `calls` times the trivial system call is the kernel's entry,
-the rest is work. On another machine the entry is measured anew, and work is scaled by the yardstick (dependent loads and
-arithmetic without any kernel: rows_other.cc), measured anew, too:
+the rest is work. On another machine the entry is measured anew, and work is scaled by two yardsticks without any kernel (dependent loads
+from memory; code and data in the first caches: rows_other.cc), measured anew, too:
 
-    expected(side) = work_recorded * max(1, yardstick_now / yardstick_recorded) + calls * system_call_now
+    expected(side) = work_recorded * max(1, yardstick_now / yardstick_recorded, warm_now / warm_recorded) + calls * system_call_now
 
 A yardstick that is faster than it was counts as the recorded one: whether its 8 MiB lie in a cache that neighbours use, too, changes it five times
 from one minute to the next, and our work hardly at all.
 
 A row fails when its measured ratio is less than two thirds of expected(tmpfs) / expected(ours) and ours takes longer than
 expected(ours) by more than a quarter; the second so that a faster kernel is not held against us. All times are the least of
-many short batches that take turns, and a row fails only if it does so in each of several attempts.
+many short batches that take turns, and a row fails only if it does so in each of several attempts, seconds apart.
 """
 import json
 import os
+import time
 
 from operations import Meter, Session
 from sides import Workplace
@@ -23,9 +24,10 @@ from targets import APPEND_ROWS, CONTROL_ROWS, DATA_ROWS, FILE_ROWS, KERNEL_ROWS
 
 RECORDED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "recorded.json")
 ATTEMPTS = 3
+PAUSE_S = 10  # between attempts: whoever is our neighbour may be gone
 FALLEN = 2 / 3
 SLOWER = 1.25
-CONTROLS = {"system call": "trivial system call", "yardstick": "yardstick"}
+CONTROLS = {"system call": "trivial system call", "yardstick": "yardstick", "warm": "warm yardstick"}
 # Not the start of a program and first touches: what they cost is page faults, which no yardstick here knows.
 GROUPS = [("directory 10", directory_rows(10)), ("directory 10000", directory_rows(10_000)), ("file", FILE_ROWS), ("append", APPEND_ROWS),
           ("data 64", DATA_ROWS), ("kernel", [row for row in KERNEL_ROWS if row[0] != "/bin/true"])]
@@ -35,12 +37,12 @@ class Machine:
     """What the kernel's entry and a piece of work cost, when recorded or now."""
 
     def __init__(self, controls):
-        self.system_call, self.yardstick = controls["system call"], controls["yardstick"]
+        self.system_call, self.yardstick, self.warm = controls["system call"], controls["yardstick"], controls["warm"]
 
 
 def expected(recorded_ns, calls, then, now):
     work = max(0.0, recorded_ns - calls * then.system_call)
-    return work * max(1.0, now.yardstick / then.yardstick) + calls * now.system_call
+    return work * max(1.0, now.yardstick / then.yardstick, now.warm / then.warm) + calls * now.system_call
 
 
 def judge(target, recorded, measured, then, now):
@@ -83,11 +85,12 @@ def check(checker):
         print(f"bench: {RECORDED} has none of the rows")
         return 1
     for attempt in range(1, ATTEMPTS + 1):
+        time.sleep(PAUSE_S if attempt > 1 else 0)
         controls, measured = checker.measure(doubtful)
         now = Machine(controls)
         said = {name: judge(targets[name], recorded["rows"][name], measured[name], then, now) for name in doubtful}
         print(f"attempt {attempt}: {len(doubtful)} rows, {sum(v is not None for v in said.values())} slower; system call {now.system_call:.0f} ns "
-              f"(recorded {then.system_call:.0f}), yardstick {now.yardstick:.0f} ns (recorded {then.yardstick:.0f})", flush=True)
+              f"(recorded {then.system_call:.0f}), yardsticks {now.yardstick:.0f} ns (recorded {then.yardstick:.0f}) and {now.warm:.0f} ns ({then.warm:.0f})", flush=True)
         doubtful = [name for name in doubtful if said[name]]
         for name in doubtful:
             print(f"  {name}: {said[name]}")
