@@ -30,12 +30,15 @@ struct Written {
 // advance. ENOSPC and EFBIG only if nothing was written. Not from inside a Tx.
 Result<Written> write(journal::Store& store, Ino ino, u64 offset, const IoVec* vectors, u32 count, WriteFlags flags);
 
-// Sets the size. Shrinking frees in bounded steps; `pinned` (mapped somewhere) zeroes and keeps the blocks instead.
+// Sets the size. Shrinking frees in bounded steps, and leaves to inode::look_at_orphans what would have to wait for somebody stopped; `pinned`
+// (mapped somewhere) zeroes and keeps the blocks instead.
 Result<void> truncate(journal::Store& store, Ino ino, u64 size, bool pinned);
+// Whether somebody who is stopped, and has lines of the bitmap in his hands, is waited for; EAGAIN: he is not, and something is left.
+enum class Patience : u8 { kPatient, kHurried };
 // Continues an interrupted shrinking (kFlagTruncating). Idempotent.
-Result<void> finish_truncate(journal::Store& store, Ino ino);
+Result<void> finish_truncate(journal::Store& store, Ino ino, Patience patience = Patience::kPatient);
 // Frees the data blocks and nodes of a file (not its extended attributes); for an inode without links and users, of this
-// generation; restartable, also while others are at it.
+// generation; restartable, also while others are at it. EAGAIN as above.
 Result<void> free_contents(journal::Store& store, Ino ino, u64 generation);
 // Stages the release of everything together with the caller's removal of the inode: fails with kRecordFull before
 // staging anything if the file owns too much for one record.

@@ -23,6 +23,9 @@ Result<bool> zero_gap(journal::Store& store, const inode::Attr& attr, u64 to);
 // Zeroes the written blocks' bytes in [from, to). True if anything was written.
 Result<bool> zero_written(journal::Store& store, Ino ino, u64 from, u64 to);
 
+// finish_truncate by who does not need what is beyond the end: what would have to wait for somebody stopped is left (inode::forget_orphan).
+Result<void> finish_or_leave(journal::Store& store, Ino ino);
+
 // Runs `body` as a Tx, after finishing an interrupted truncation if it says kMustFinish.
 template <class Body>
 auto run_in_order(journal::Store& store, Ino ino, journal::Opcode opcode, Body&& body) {

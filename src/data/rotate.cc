@@ -150,7 +150,7 @@ Result<void> collapse_range(journal::Store& store, Ino ino, u64 offset, u64 byte
     TRY(commit_size(tx, attr, attr.size - bytes));
     return any;
   }));
-  return rest ? finish_truncate(store, ino) : Result<void>();
+  return rest ? finish_or_leave(store, ino) : Result<void>();
 }
 
 Result<void> insert_range(journal::Store& store, Ino ino, u64 offset, u64 bytes, bool pinned) {

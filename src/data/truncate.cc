@@ -47,7 +47,12 @@ Result<bool> shrink(journal::Tx& tx, inode::Attr& attr, u64 size) {
   bool all = attr.blocks == 0;
   if (!all) {
     TRY(tx.exclude_overwriters(shm::inode_key(tx.store().segment, attr.ino)));
-    all = TRY(free_step(tx, attr, div_up(size, layout::kBlockBytes), layout::kMaxFileBlocks));
+    if (PMEMFILE_LIKELY(!tx.leaves())) {
+      tx.hurry();
+      Result<bool> freed = free_step(tx, attr, div_up(size, layout::kBlockBytes), layout::kMaxFileBlocks);
+      if (PMEMFILE_UNLIKELY(freed.error() == EAGAIN)) return tx.retry_leaving();
+      all = TRY(freed);
+    }
   }
   u16 flags = attr.flags;
   attr.flags &= static_cast<u16>(~layout::kFlagBeyondEof);
@@ -72,7 +77,9 @@ Result<bool> free_more(journal::Tx& tx, inode::Attr& attr, u64 low, Done&& done)
 }
 
 Result<inode::Attr> lock_and_load(journal::Tx& tx, Ino ino) {
-  TRY(tx.lock(shm::inode_key(tx.store().segment, ino)));
+  shm::LockKey key = shm::inode_key(tx.store().segment, ino);
+  if (!tx.hurried()) TRY(tx.lock(key));
+  else if (!tx.lock_soon(key)) return Error(EAGAIN);
   return inode::load(journal::View(tx.store()), ino);
 }
 
@@ -93,15 +100,16 @@ Result<void> truncate(journal::Store& store, Ino ino, u64 size, bool pinned) {
     TRY(shrink_pinned(tx, attr, size));
     return true;
   }));
-  return done ? Result<void>() : finish_truncate(store, ino);
+  return done ? Result<void>() : finish_or_leave(store, ino);
 }
 
-Result<void> finish_truncate(journal::Store& store, Ino ino) {
+Result<void> finish_truncate(journal::Store& store, Ino ino, Patience patience) {
   if (!store.inode_in_range(ino)) return Error(kErrnoCorrupt);
   bool linked = false;
   u64 generation = 0;
   for (bool done = false; !done;) {
     done = TRY(journal::run_tx(store, journal::Opcode::kTruncate, [&](journal::Tx& tx) -> Result<bool> {
+      tx.hurry(patience == Patience::kHurried);
       inode::Attr attr = TRY(lock_and_load(tx, ino));
       generation = attr.generation;
       linked = attr.nlink != 0 && (attr.flags & layout::kFlagOrphan) != 0;
@@ -116,10 +124,18 @@ Result<void> finish_truncate(journal::Store& store, Ino ino) {
   return linked ? inode::release_orphan(store, ino, generation) : Result<void>();
 }
 
+Result<void> finish_or_leave(journal::Store& store, Ino ino) {
+  Result<void> finished = finish_truncate(store, ino, Patience::kHurried);
+  if (PMEMFILE_LIKELY(finished.error() != EAGAIN)) return finished;
+  inode::forget_orphan(store);
+  return {};
+}
+
 Result<void> free_contents(journal::Store& store, Ino ino, u64 generation) {
   if (!store.inode_in_range(ino)) return Error(kErrnoCorrupt);
   for (bool done = false; !done;) {
     done = TRY(journal::run_tx(store, journal::Opcode::kFree, [&](journal::Tx& tx) -> Result<bool> {
+      tx.hurry();
       inode::Attr attr = TRY(lock_and_load(tx, ino));
       if (!has_map(attr) || attr.generation != generation) return true;
       // A symlink must not come to look like one with its target inside.

@@ -67,7 +67,7 @@ Result<void> replace(journal::Tx& tx, const Slot& slot, Ino ino, u8 type);
 // into being again: call shrink, then run the operation again. shrink stops at the first leaf that is not empty.
 Result<void> lock_empty(journal::Tx& tx, Ino dir);
 Result<void> shrink(journal::Store& store, Ino dir);
-// Frees the trie of a directory that is unreachable and empty; restartable, several commits.
+// Frees the trie of a directory that is unreachable and empty; restartable, several commits. EAGAIN: somebody who is stopped is in the way.
 Result<void> free_trie(journal::Store& store, Ino dir);
 // Stages the release of what is left (at most one leaf) together with the caller's own removal of the directory;
 // kRecordFull if it is more: then free_trie.

@@ -106,11 +106,14 @@ Result<Step> prune_once(Tx& tx, Ino dir) {
 }
 
 // The pool cannot hold more leaves and nodes than blocks, and each step that goes on frees at least one.
-Result<Step> prune(Store& store, Ino dir) {
+Result<Step> prune(Store& store, Ino dir, bool hurried) {
   if (!store.inode_in_range(dir)) return Error(ESTALE);
   for (u64 i = 0; i < store.geometry.block_count; ++i) {
     Step step = TRY(journal::run_tx(store, journal::Opcode::kFree,
-                                    [&](Tx& tx) -> Result<Step> { return prune_once(tx, dir); }));
+                                    [&](Tx& tx) -> Result<Step> {
+                                      tx.hurry(hurried);
+                                      return prune_once(tx, dir);
+                                    }));
     if (step != Step::kMore) return step;
   }
   return Error(kErrnoCorrupt);
@@ -156,12 +159,12 @@ Result<void> lock_empty(Tx& tx, Ino dir) {
 }
 
 Result<void> shrink(Store& store, Ino dir) {
-  TRY(prune(store, dir));
+  TRY(prune(store, dir, false));
   return {};
 }
 
 Result<void> free_trie(Store& store, Ino dir) {
-  Step end = TRY(prune(store, dir));
+  Step end = TRY(prune(store, dir, true));
   if (end == Step::kEntries) return Error(kErrnoCorrupt); // names in a directory that nothing leads to
   return {};
 }

@@ -80,8 +80,10 @@ Result<void> empty_orphans(journal::Store& store, OrphanVisitor visit, void* con
 // The inode is needed in its list no longer: what an inode without links owned has been freed, or a truncation is
 // finished. It leaves the list, and an inode without links is freed, once it stands in front; entries that wait
 // behind it go along. Nothing happens to an inode of another generation. Idempotent. Behind somebody who is stopped it stays
-// (shm::ProcessTable::forgotten).
+// (forget_orphan). EAGAIN: one who is stopped is in the way of the inode itself.
 Result<void> release_orphan(journal::Store& store, Ino ino, u64 generation);
+// Something may stand in a list that nobody has noted: whoever looks next looks there (shm::ProcessTable::forgotten).
+void forget_orphan(journal::Store& store);
 // Takes what waits in front of its list off every list: somebody may have died who was about to. False: somebody stopped is in the way.
 bool trim_orphans(journal::Store& store);
 // Shows every entry, without a lock, so others come and go meanwhile. False: there may be more.

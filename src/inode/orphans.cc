@@ -49,6 +49,7 @@ Result<void> trim(Store& store, u32 list) {
       if (tx.load(head_offset(store, list)) != raw(head)) return true;
       Attr attr = TRY(load(tx.view(), head));
       if (!may_leave(attr.nlink, attr.flags)) return false;
+      tx.hurry();
       TRY(pop(tx, attr));
       TRY(tx.commit());
       return true;
@@ -72,7 +73,7 @@ Result<void> add_orphan(Tx& tx, Attr& attr) {
 
 Result<void> release_orphan(Store& store, Ino ino, u64 generation) {
   TRY(journal::run_tx(store, journal::Opcode::kOrphan, [&](Tx& tx) -> Result<void> {
-    TRY(tx.lock(shm::inode_key(store.segment, ino)));
+    if (!tx.lock_soon(shm::inode_key(store.segment, ino))) return Error(EAGAIN);
     auto loaded = load(tx.view(), ino);
     if (loaded.error() == ESTALE) return {}; // freed by whoever repaired a predecessor
     Attr attr = TRY(loaded);
@@ -85,9 +86,11 @@ Result<void> release_orphan(Store& store, Ino ino, u64 generation) {
   }));
   auto trimmed = trim(store, list_of(ino));
   if (trimmed.error() != EAGAIN) return trimmed;
-  store_release(shm::process_table(store.segment).forgotten, u64{1});
+  forget_orphan(store);
   return {};
 }
+
+void forget_orphan(Store& store) { store_release(shm::process_table(store.segment).forgotten, u64{1}); }
 
 bool trim_orphans(Store& store) {
   bool all = true;

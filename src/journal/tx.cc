@@ -150,7 +150,7 @@ void Tx::reset_for_retry() {
 }
 
 // Overwriters copy at most a chunk before they look at the lock again; a dead one is repaired like any owner.
-void Tx::wait_while_overwriting(shm::Segment& v, u32 slot_index, shm::LockKey key) {
+Result<void> Tx::wait_while_overwriting(shm::Segment& v, u32 slot_index, shm::LockKey key) {
   shm::Slot& slot = v.slots[slot_index];
   for (u64 spins = 1; load_acquire(slot.shared_plus_1) == raw(key) + 1; ++spins) {
     if (spins % 1024 != 0) {
@@ -160,9 +160,12 @@ void Tx::wait_while_overwriting(shm::Segment& v, u32 slot_index, shm::LockKey ke
     shm::ProcessRef owner = shm::unpack_process(load_acquire(slot.owner));
     if (owner.index_plus_1 != 0 && !shm::process_alive(v, store_.waiter.segment_fd, owner))
       store_.waiter.repair(store_.waiter.context, owner);
+    else if (hurried_)
+      return Error(EAGAIN);
     else
       shm::futex_wait(slot.shared_plus_1, raw(key) + 1, 50'000);
   }
+  return {};
 }
 
 Result<void> Tx::exclude_overwriters(shm::LockKey key) {
@@ -174,7 +177,7 @@ Result<void> Tx::exclude_overwriters(shm::LockKey key) {
   store_full(stripe.overwritten, u64{0});
   for (u32 i = 0; i < v.header->slot_count; ++i) {
     if (i != slot_ && PMEMFILE_UNLIKELY(load_acquire(v.slots[i].shared_plus_1) == raw(key) + 1))
-      wait_while_overwriting(v, i, key);
+      TRY(wait_while_overwriting(v, i, key));
   }
   return {};
 }

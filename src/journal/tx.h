@@ -58,11 +58,21 @@ class Tx {
   Result<void> lock(shm::LockKey key);
   // False if somebody else holds it.
   bool try_lock(shm::LockKey key);
-  // The same for who holds nothing yet, but not before a holder that runs had time to finish; a dead one is repaired.
+  // The same, but not before a holder that runs had time to finish; a dead one is repaired.
   bool lock_soon(shm::LockKey key);
+  // Whether who frees waits for the bitmap's lines: a hurried operation that does not get one soon (lock_soon) fails with EAGAIN
+  // and can be done later.
+  void hurry(bool hurried = true) { hurried_ = hurried; }
+  bool hurried() const { return hurried_; }
+  // Makes the function restart; from then on leaves() says that it has to do without what it hurried for.
+  Error retry_leaving() {
+    leaves_ = true;
+    return Error(kRetryTx);
+  }
+  bool leaves() const { return leaves_; }
   bool holds(shm::LockKey key) const;
   // Waits until no slot overwrites data under `key` in place, and keeps new ones out until the Tx ends. For
-  // what takes blocks away from a file. The stripe must be held.
+  // what takes blocks away from a file. The stripe must be held. A hurried operation does not wait long: EAGAIN.
   Result<void> exclude_overwriters(shm::LockKey key);
 
   u64 load(PoolOff offset) const { return view().load(offset); }
@@ -116,7 +126,7 @@ class Tx {
   StagedLine* stage_line(u64 line_offset);
   void reflush_last_record(const shm::Slot& slot);
   void write_record(u64 sequence);
-  void wait_while_overwriting(shm::Segment& v, u32 slot_index, shm::LockKey key);
+  Result<void> wait_while_overwriting(shm::Segment& v, u32 slot_index, shm::LockKey key);
   void step_sequences();
   bool make_visible();
   void forget_left();
@@ -135,6 +145,8 @@ class Tx {
   bool committed_ = false;
   bool ending_ = false;
   bool left_ = false;
+  bool hurried_ = false;
+  bool leaves_ = false;
   u32 missed_ = kNoKey;
   RetryAction retry_action_ = nullptr;
   int action_error_ = 0;

@@ -270,13 +270,20 @@ Result<u64> seek_file(Task& task, Description number, i64 offset, int whence) {
   return target;
 }
 
+// At our next open it is looked for.
+static void note_what_was_left(Pool& pool) {
+  if (PMEMFILE_UNLIKELY(load_relaxed(shm::process_table(pool.store().segment).forgotten) != 0)) PoolInternals::note_left(pool);
+}
+
 Result<void> truncate_open(Task& task, Description number, u64 size) {
   OpenDescription& description = *TRY(opened(*task.pool, number));
   Ino ino{description.ino};
   TRY(check_growth(task, ino, size));
   TRY(drop_set_ids(task, ino));
   Shrinking shrinking(*task.pool, description);
-  return data::truncate(task.pool->store(), ino, size, shrinking.pinned());
+  TRY(data::truncate(task.pool->store(), ino, size, shrinking.pinned()));
+  note_what_was_left(*task.pool);
+  return {};
 }
 
 Result<void> truncate_file(Task& task, Description number, u64 size) {
@@ -299,7 +306,9 @@ Result<void> fallocate_file(Task& task, Description number, int mode, u64 offset
   TRY(drop_set_ids(task, ino));
   Shrinking shrinking(*task.pool, description);
   Store& store = task.pool->store();
-  return with_space(store, [&] { return data::fallocate(store, ino, mode, offset, bytes, shrinking.pinned()); });
+  TRY(with_space(store, [&] { return data::fallocate(store, ino, mode, offset, bytes, shrinking.pinned()); }));
+  note_what_was_left(*task.pool);
+  return {};
 }
 
 Result<void> sync_file(Task& task, Description number, bool data_only) {

@@ -91,6 +91,8 @@ class LeftInode {
     store_release(*noted_, u64{0});
     word_ = 0;
   }
+  // The caller could not free it: at this process's next open it is tried again.
+  void leave(Pool& pool);
   // Frees it if it still has neither links nor users; no slot may be held. False: there is nothing to free.
   bool free(Pool& pool);
 

@@ -275,6 +275,12 @@ void LeftInode::note(const shm::Segment& v, u64 word) {
   noted_ = note_pending(v, v.self, word);
 }
 
+void LeftInode::leave(Pool& pool) {
+  store_release(*noted_, word_ | shm::kPendingLeft);
+  word_ = 0;
+  PoolInternals::note_left(pool);
+}
+
 bool LeftInode::free(Pool& pool) {
   if (PMEMFILE_LIKELY(word_ == 0)) return false;
   if (PMEMFILE_LIKELY(noted_ != nullptr)) free_pending(pool, *noted_, false);
@@ -340,7 +346,7 @@ void free_left(Pool& pool) {
   PoolInternals::forget_left(pool);
   for (u64& word : self->pending) {
     u64 value = load_acquire(word);
-    if ((value & shm::kPendingLeft) != 0 && compare_exchange(word, value, value & ~shm::kPendingLeft)) free_pending(pool, word, false);
+    if ((value & shm::kPendingLeft) != 0 && compare_exchange(word, value, value & ~shm::kPendingLeft)) free_pending(pool, word, true);
   }
   if (load_relaxed(shm::process_table(pool.store().segment).forgotten) != 0) free_forgotten(pool);
 }
@@ -356,7 +362,12 @@ void free_forgotten(Pool& pool) {
     auto& [of, all] = *static_cast<Look*>(context);
     const shm::Segment& v = of.store().segment;
     u64 word = pending_word(ino, links.generation);
-    if (links.nlink != 0 || shm::in_use(v, ino)) return;
+    if (links.nlink != 0) {
+      bool truncating = (links.flags & layout::kFlagTruncating) != 0;
+      if (truncating && data::finish_truncate(of.store(), ino, data::Patience::kHurried).error() == EAGAIN) all = false;
+      return;
+    }
+    if (shm::in_use(v, ino)) return;
     // Slots first: what an operation notes it notes before it ends.
     bool later = may_be_noted(v, ino);
     if (!later && is_noted(v, word)) return;

@@ -106,9 +106,12 @@ Result<void> stage_last_unlink(Tx& tx, inode::Attr& attr, Ended& ended) {
   tx.announce_ending(attr.ino);
   bool used = shm::in_use(store.segment, attr.ino);
   // What is in a list already leaves it from its front only.
-  if (!used && (attr.flags & layout::kFlagOrphan) == 0) {
+  if (!used && (attr.flags & layout::kFlagOrphan) == 0 && PMEMFILE_LIKELY(!tx.leaves())) {
+    tx.hurry();
     Result<void> released = stage_release_all(tx, attr);
+    tx.hurry(false);
     if (released.ok()) return {};
+    if (released.error() == EAGAIN) return tx.retry_leaving();
     if (released.error() != journal::kRecordFull) return released;
   }
   ended.claimed = !used;
@@ -137,7 +140,8 @@ void settle_ended(Tx& tx, Ended& ended) {
 
 namespace {
 
-// Others may be at it as well, if somebody died over it: each step looks whether it is that inode still.
+// Others may be at it as well, if somebody died over it: each step looks whether it is that inode still. EAGAIN: somebody who is stopped
+// is in the way.
 Result<void> free_claimed_orphan(Store& store, Ino ino, u64 word) {
   Result<inode::Attr> loaded = inode::read(store, ino);
   if (loaded.error() == ESTALE) return {};
@@ -147,7 +151,8 @@ Result<void> free_claimed_orphan(Store& store, Ino ino, u64 word) {
   if (is_dir(attr.mode)) TRY(dir::free_trie(store, ino));
   if (raw(attr.xattr_block) != 0) {
     TRY(journal::run_tx(store, Opcode::kFree, [&](Tx& tx) -> Result<void> {
-      TRY(tx.lock(shm::inode_key(store.segment, ino)));
+      tx.hurry();
+      if (!tx.lock_soon(shm::inode_key(store.segment, ino))) return Error(EAGAIN);
       inode::Attr now = TRY(inode::load(tx.view(), ino));
       if (now.generation != attr.generation) return {};
       TRY(stage_release_xattrs(tx, now));
@@ -163,8 +168,8 @@ Result<void> free_claimed_orphan(Store& store, Ino ino, u64 word) {
 void free_ended(Pool& pool, Ended& ended) {
   // The name is gone, whatever happens now; what cannot be freed waits in the orphan list.
   if (PMEMFILE_UNLIKELY(ended.claimed && ended.left.noted())) {
-    (void)free_claimed_orphan(pool.store(), ended.ino, ended.word);
-    ended.left.forget();
+    bool left = free_claimed_orphan(pool.store(), ended.ino, ended.word).error() == EAGAIN;
+    left ? ended.left.leave(pool) : ended.left.forget();
   }
   ended.left.free(pool);
 }

@@ -1,0 +1,152 @@
+// Who is stopped in the middle of a change holds lines of the bitmap: nobody else who gives back blocks waits for him.
+#include <fcntl.h>
+
+#include <functional>
+#include <future>
+
+#include "data/data.h"
+#include "inode/inode.h"
+#include "opens_pool.h"
+#include "shm/vlog.h"
+#include "vfs/names.h"
+
+namespace pmemfile::test {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr u32 kHandle = 3, kOther = 4;
+
+class HeldUpTest : public OpensTest {
+ protected:
+  HeldUpTest() : OpensTest(1 << 20) {
+    make("warm", 1);
+    EXPECT_EQ(unlink_path("warm"), 0);
+    make("stays", 1);
+    before_ = free_blocks();
+    other_ = attach(path_);
+  }
+  ~HeldUpTest() override { other_->detach(); }
+
+  void make(const std::string& path, u64 bytes) {
+    auto file = open(path, O_CREAT | O_RDWR, kHandle);
+    if (bytes != 0) write(file, std::string(bytes, 'x'));
+    EXPECT_EQ(close(kHandle), 0);
+  }
+  // Too large to be freed in the record that takes its name away.
+  void make_scattered(const std::string& path) {
+    auto file = open(path, O_CREAT | O_RDWR, kHandle);
+    for (u64 i = 0; i < 20; ++i) write(file, "x", static_cast<i64>(i * 450 * 4096));
+    EXPECT_EQ(close(kHandle), 0);
+  }
+  // Runs `body` while another process holds all lines of the bitmap; true if it ended before they were given back.
+  bool runs_beside_holder(const std::function<void()>& body, const std::function<void()>& then = [] {}) {
+    std::future<void> done;
+    bool in_time = false;
+    {
+      shm::VTx stopped(other_->store().segment, other_->store().waiter, 40);
+      for (u64 line = 0; line < pool_->store().geometry.block_count / layout::kBlocksPerBitmapLine; ++line)
+        stopped.lock(shm::bitmap_key(v(), line));
+      done = std::async(std::launch::async, body);
+      in_time = done.wait_for(2s) == std::future_status::ready;
+      if (in_time) then();
+    }
+    done.get();
+    return in_time;
+  }
+  void expect_all_freed_at_next_open() {
+    open("stays", O_RDONLY, kHandle);
+    EXPECT_EQ(close(kHandle), 0);
+    EXPECT_EQ(free_blocks(), before_);
+  }
+
+  u64 before_ = 0;
+  vfs::Pool* other_ = nullptr;
+};
+
+TEST_F(HeldUpTest, Unlink) {
+  make("f", 20'000);
+  EXPECT_TRUE(runs_beside_holder([&] { EXPECT_EQ(unlink_path("f"), 0); }, [&] {
+    EXPECT_NE(free_blocks(), before_);
+    EXPECT_EQ(open_error("f", O_RDONLY, kOther), ENOENT);
+  }));
+  expect_all_freed_at_next_open();
+}
+
+TEST_F(HeldUpTest, UnlinkOfWhatIsFreedInSteps) {
+  make_scattered("f");
+  EXPECT_TRUE(runs_beside_holder([&] { EXPECT_EQ(unlink_path("f"), 0); }));
+  expect_all_freed_at_next_open();
+}
+
+TEST_F(HeldUpTest, RenameOver) {
+  make("f", 20'000);
+  make("g", 20'000);
+  EXPECT_TRUE(runs_beside_holder([&] { EXPECT_EQ(vfs::rename_at(task_, at("g"), at("f"), 0).error(), 0); }));
+  EXPECT_EQ(unlink_path("f"), 0);
+  expect_all_freed_at_next_open();
+}
+
+TEST_F(HeldUpTest, RmdirAndItsLeaf) {
+  ASSERT_EQ(vfs::mkdir_at(task_, at("d"), 0755).error(), 0);
+  make("d/f", 1);
+  ASSERT_EQ(unlink_path("d/f"), 0);
+  EXPECT_TRUE(runs_beside_holder([&] { EXPECT_EQ(vfs::rmdir_at(task_, at("d")).error(), 0); }));
+  expect_all_freed_at_next_open();
+}
+
+TEST_F(HeldUpTest, LastClose) {
+  write(open("f", O_CREAT | O_RDWR, kOther), std::string(20'000, 'x'));
+  ASSERT_EQ(unlink_path("f"), 0);
+  EXPECT_TRUE(runs_beside_holder([&] { EXPECT_EQ(close(kOther), 0); }));
+  expect_all_freed_at_next_open();
+}
+
+TEST_F(HeldUpTest, Truncate) {
+  for (bool scattered : {false, true}) {
+    if (scattered) make_scattered("f");
+    else make("f", 20'000);
+    auto file = open("f", O_RDWR, kOther);
+    EXPECT_TRUE(runs_beside_holder([&] { EXPECT_EQ(vfs::truncate_file(task_, file, 100).error(), 0); },
+                                   [&] { EXPECT_EQ(read(file, 4096, 0), std::string(scattered ? 1 : 100, 'x') + std::string(scattered ? 99 : 0, '\0')); }));
+    // Another process's next open may free it as well, but only ours knows of it.
+    open("stays", O_RDONLY, kHandle);
+    EXPECT_EQ(close(kHandle), 0);
+    EXPECT_EQ(free_blocks(), before_ - 1);
+    EXPECT_EQ(close(kOther), 0);
+    EXPECT_EQ(unlink_path("f"), 0);
+    expect_all_freed_at_next_open();
+  }
+}
+
+TEST_F(HeldUpTest, WhatWasTruncatedCanBeWrittenAtOnce) {
+  make("f", 20'000);
+  auto file = open("f", O_RDWR, kOther);
+  EXPECT_TRUE(runs_beside_holder([&] { EXPECT_EQ(vfs::truncate_file(task_, file, 100).error(), 0); }));
+  write(file, "end", 30'000);
+  EXPECT_EQ(read(file, 40'000, 0), std::string(100, 'x') + std::string(29'900, '\0') + "end");
+  EXPECT_EQ(close(kOther), 0);
+  EXPECT_EQ(unlink_path("f"), 0);
+  expect_all_freed_at_next_open();
+}
+
+// Whoever has left it and ends: the next one who opens, attaches or buries finds it.
+TEST_F(HeldUpTest, WhatItsRemoverLeftWhenItEnded) {
+  make("f", 20'000);
+  make("g", 20'000);
+  auto file = open("g", O_RDWR, kOther);
+  EXPECT_TRUE(runs_beside_holder([&] {
+    EXPECT_EQ(unlink_path("f"), 0);
+    EXPECT_EQ(vfs::truncate_file(task_, file, 0).error(), 0);
+    EXPECT_EQ(close(kOther), 0);
+    pool_->detach();
+    pool_ = nullptr;
+  }));
+  become(attach(path_));
+  vfs::bury_all_dead(*pool_);
+  EXPECT_EQ(unlink_path("g"), 0);
+  expect_all_freed_at_next_open();
+}
+
+} // namespace
+} // namespace pmemfile::test
