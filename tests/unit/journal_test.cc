@@ -128,7 +128,7 @@ std::vector<Operation> run_operations(Rig& rig, std::mt19937_64& random, int cou
 
 // What may be on the medium after a power failure behind event `cut`: each line at some prefix of its stores, at least
 // those that were flushed and then fenced by the thread that flushed.
-std::vector<u64> crash_image(const std::vector<Event>& events, std::size_t cut, std::mt19937_64& random) {
+void make_crash_image(const std::vector<Event>& events, std::size_t cut, std::mt19937_64& random, std::vector<u64>& image) {
   std::map<u64, std::vector<std::size_t>> stores; // line -> indices of its stores
   std::map<u64, std::size_t> durable;             // line -> number of stores
   std::map<u64, std::size_t> flushed[2];
@@ -143,7 +143,7 @@ std::vector<u64> crash_image(const std::vector<Event>& events, std::size_t cut, 
       flushed[event.thread].clear();
     }
   }
-  std::vector<u64> image(kPoolBytes / 8);
+  image.assign(kPoolBytes / 8, 0);
   unsigned style = static_cast<unsigned>(random() % 3);
   for (auto& [line, indices] : stores) {
     std::size_t least = durable[line], most = indices.size();
@@ -151,11 +151,10 @@ std::vector<u64> crash_image(const std::vector<Event>& events, std::size_t cut, 
     if (style == 2 && random() % 2 == 0) count = random() % 2 == 0 ? least : most;
     for (std::size_t i = 0; i < count; ++i) image[events[indices[i]].offset / 8] = events[indices[i]].value;
   }
-  return image;
 }
 
 // Replays and compares. Returns a complaint, or an empty string.
-std::string check(const Rig& rig, std::vector<u64> image, const std::vector<Operation>& operations, std::size_t cut) {
+std::string check(const Rig& rig, std::vector<u64>& image, const std::vector<Operation>& operations, std::size_t cut) {
   Store store = rig.stores[0];
   store.medium.base = reinterpret_cast<u8*>(image.data());
   store.medium.recorder = nullptr;
@@ -183,6 +182,7 @@ std::string check(const Rig& rig, std::vector<u64> image, const std::vector<Oper
 // Runs seeds and cuts; returns how many images broke a promise.
 int explore(u64 seeds, int cuts, const std::function<bool(const Rig&, const Event&)>& dropped, std::string* complaint) {
   int broken = 0;
+  std::vector<u64> image; // one for all: new memory for each costs more than the check
   for (u64 seed = 1; seed <= seeds; ++seed) {
     std::mt19937_64 random(seed);
     Rig rig;
@@ -192,7 +192,8 @@ int explore(u64 seeds, int cuts, const std::function<bool(const Rig&, const Even
       if (dropped && dropped(rig, event)) event = {Event::kFlush, event.thread, kPoolBytes - 8, 8, 0};
     for (int i = 0; i < cuts; ++i) {
       std::size_t cut = random() % (events.size() + 1);
-      std::string result = check(rig, crash_image(events, cut, random), operations, cut);
+      make_crash_image(events, cut, random, image);
+      std::string result = check(rig, image, operations, cut);
       if (result.empty()) continue;
       if (broken++ == 0) *complaint = result + ", seed " + std::to_string(seed) + ", cut " + std::to_string(cut);
     }
