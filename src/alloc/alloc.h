@@ -26,7 +26,7 @@ struct MetaBlock {
 // Takes one block for metadata. The caller writes it with write_fresh_block before the commit.
 Result<MetaBlock> take_meta(journal::Tx& tx);
 
-// Gives blocks back. EAGAIN: only in a Tx that hurries, and nothing else of it may be kept. Data blocks become free; a metadata block becomes free-but-formatted (see docs/format.md).
+// Gives blocks back. Data blocks become free; a metadata block becomes free-but-formatted (see docs/format.md).
 // kRecordFull when the run spans more bitmap lines than the record has room for: free in smaller steps.
 Result<void> release_data(journal::Tx& tx, Extent extent);
 Result<void> release_meta(journal::Tx& tx, BlockNo block);

@@ -59,14 +59,6 @@ inline void store_plane(journal::Tx& tx, u64 line, unsigned plane, Bits bits) {
 }
 inline shm::LockKey line_key(const Store& store, u64 line) { return shm::bitmap_key(store.segment, line); }
 
-inline Result<void> lock_to_release(journal::Tx& tx, u64 line) {
-  shm::LockKey key = line_key(tx.store(), line);
-  if (PMEMFILE_LIKELY(tx.try_lock(key))) return {};
-  if (!tx.hurried() || tx.locks_left() == 0) return tx.lock(key);
-  if (!tx.lock_soon(key)) return Error(EAGAIN);
-  return {};
-}
-
 // The blocks of a line that are there to be taken: not those of the fixed regions, nor those beyond the end, whatever a damaged
 // bitmap says of them.
 inline Bits allocatable(const Store& store, u64 line) {

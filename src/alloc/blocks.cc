@@ -128,7 +128,7 @@ Result<MetaBlock> search_meta(Tx& tx, u64 start, bool formatted, Patience patien
 }
 
 Result<void> release(Tx& tx, u64 line, Bits blocks, bool meta) {
-  TRY(lock_to_release(tx, line));
+  TRY(tx.lock(line_key(tx.store(), line)));
   LineState state = load_state(tx.view(), line);
   Bits expected = meta ? state.used & state.meta : state.used & ~state.meta;
   // Freeing what is not allocated, or as what it is not, would damage a stranger's file.

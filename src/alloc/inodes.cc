@@ -135,7 +135,7 @@ Result<void> release_inode(Tx& tx, Ino ino) {
   if (whole_block_free(tx, ino)) return release_meta(tx, block);
   if (holds_inodes(tx.view(), block)) return {};
   u64 line = line_of_block(block);
-  TRY(lock_to_release(tx, line));
+  TRY(tx.lock(line_key(tx.store(), line)));
   Bits bits = load_plane(tx.view(), line, layout::kPlaneInodesFree);
   store_plane(tx, line, layout::kPlaneInodesFree, bits | Bits::range(bit_of_block(block), 1));
   return {};

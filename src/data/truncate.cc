@@ -48,10 +48,9 @@ Result<bool> shrink(journal::Tx& tx, inode::Attr& attr, u64 size) {
   if (!all) {
     TRY(tx.exclude_overwriters(shm::inode_key(tx.store().segment, attr.ino)));
     if (PMEMFILE_LIKELY(!tx.leaves())) {
-      tx.hurry();
-      Result<bool> freed = free_step(tx, attr, div_up(size, layout::kBlockBytes), layout::kMaxFileBlocks);
-      if (PMEMFILE_UNLIKELY(freed.error() == EAGAIN)) return tx.retry_leaving();
-      all = TRY(freed);
+      tx.hurry(journal::Tx::Hurry::kOrLeave);
+      all = TRY(free_step(tx, attr, div_up(size, layout::kBlockBytes), layout::kMaxFileBlocks));
+      tx.hurry(journal::Tx::Hurry::kNo);
     }
   }
   u16 flags = attr.flags;
@@ -77,9 +76,7 @@ Result<bool> free_more(journal::Tx& tx, inode::Attr& attr, u64 low, Done&& done)
 }
 
 Result<inode::Attr> lock_and_load(journal::Tx& tx, Ino ino) {
-  shm::LockKey key = shm::inode_key(tx.store().segment, ino);
-  if (!tx.hurried()) TRY(tx.lock(key));
-  else if (!tx.lock_soon(key)) return Error(EAGAIN);
+  TRY(tx.lock(shm::inode_key(tx.store().segment, ino)));
   return inode::load(journal::View(tx.store()), ino);
 }
 
@@ -109,7 +106,7 @@ Result<void> finish_truncate(journal::Store& store, Ino ino, Patience patience) 
   u64 generation = 0;
   for (bool done = false; !done;) {
     done = TRY(journal::run_tx(store, journal::Opcode::kTruncate, [&](journal::Tx& tx) -> Result<bool> {
-      tx.hurry(patience == Patience::kHurried);
+      if (patience == Patience::kHurried) tx.hurry(journal::Tx::Hurry::kOrFail);
       inode::Attr attr = TRY(lock_and_load(tx, ino));
       generation = attr.generation;
       linked = attr.nlink != 0 && (attr.flags & layout::kFlagOrphan) != 0;
@@ -135,7 +132,7 @@ Result<void> free_contents(journal::Store& store, Ino ino, u64 generation) {
   if (!store.inode_in_range(ino)) return Error(kErrnoCorrupt);
   for (bool done = false; !done;) {
     done = TRY(journal::run_tx(store, journal::Opcode::kFree, [&](journal::Tx& tx) -> Result<bool> {
-      tx.hurry();
+      tx.hurry(journal::Tx::Hurry::kOrFail);
       inode::Attr attr = TRY(lock_and_load(tx, ino));
       if (!has_map(attr) || attr.generation != generation) return true;
       // A symlink must not come to look like one with its target inside.

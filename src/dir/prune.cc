@@ -111,7 +111,7 @@ Result<Step> prune(Store& store, Ino dir, bool hurried) {
   for (u64 i = 0; i < store.geometry.block_count; ++i) {
     Step step = TRY(journal::run_tx(store, journal::Opcode::kFree,
                                     [&](Tx& tx) -> Result<Step> {
-                                      tx.hurry(hurried);
+                                      if (hurried) tx.hurry(Tx::Hurry::kOrFail);
                                       return prune_once(tx, dir);
                                     }));
     if (step != Step::kMore) return step;

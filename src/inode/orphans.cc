@@ -49,7 +49,7 @@ Result<void> trim(Store& store, u32 list) {
       if (tx.load(head_offset(store, list)) != raw(head)) return true;
       Attr attr = TRY(load(tx.view(), head));
       if (!may_leave(attr.nlink, attr.flags)) return false;
-      tx.hurry();
+      tx.hurry(Tx::Hurry::kOrFail);
       TRY(pop(tx, attr));
       TRY(tx.commit());
       return true;

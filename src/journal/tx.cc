@@ -114,7 +114,36 @@ bool Tx::lock_soon(shm::LockKey key) {
     if (owner == shm::ProcessRef{} || owner == v.self || shm::process_alive(v, store_.waiter.segment_fd, owner)) continue;
     store_.waiter.repair(store_.waiter.context, owner);
   }
-  return try_lock(key);
+  return lock_in_turn(key);
+}
+
+// Which operation of which slot holds the lock, as far as its last record tells.
+u64 Tx::operation_under(shm::LockKey key) const {
+  const shm::Segment& v = store_.segment;
+  u32 holder = load_acquire(v.stripe(key).lock) & shm::kLockSlotMask;
+  if (holder == 0 || holder > v.header->slot_count) return 0;
+  return u64{holder} << 48 | (load_relaxed(v.slots[holder - 1].sequence) & ((u64{1} << 48) - 1));
+}
+
+bool Tx::lock_in_turn(shm::LockKey key) {
+  constexpr unsigned kTurns = 8;
+  constexpr i64 kTurnNs = 1'000'000;
+  for (unsigned turn = 0; turn < kTurns; ++turn) {
+    if (try_lock(key)) return true;
+    u64 in_the_way = operation_under(key);
+    if (in_the_way != 0 && in_the_way == load_relaxed(store_.slow_operation)) break;
+    u32 nothing = 0;
+    shm::futex_wait(nothing, 0, kTurnNs);
+  }
+  if (try_lock(key)) return true;
+  store_relaxed(store_.slow_operation, operation_under(key));
+  return false;
+}
+
+Error Tx::give_up() {
+  if (hurry_ == Hurry::kOrFail) return Error(EAGAIN);
+  leaves_ = true;
+  return Error(kRetryTx);
 }
 
 Result<void> Tx::lock(shm::LockKey key) {
@@ -124,8 +153,10 @@ Result<void> Tx::lock(shm::LockKey key) {
     if (keys_[i] < raw(key)) continue;
     // Waiting here, against the order, could close a circle: give up everything first.
     missed_ = raw(key);
+    missed_hurry_ = hurry_;
     return Error(kRetryTx);
   }
+  if (hurry_ != Hurry::kNo) return lock_soon(key) ? Result<void>() : Result<void>(give_up());
   shm::lock_stripe(store_.segment, slot_, key, store_.waiter);
   keys_[key_count_++] = raw(key);
   return {};
@@ -137,8 +168,17 @@ void Tx::reset_for_retry() {
   if (missed_ != kNoKey) {
     shm::LockKey key{missed_};
     missed_ = kNoKey;
-    shm::lock_stripe(store_.segment, slot_, key, store_.waiter);
-    shm::unlock_stripe(store_.segment, slot_, key);
+    if (missed_hurry_ == Hurry::kNo) {
+      shm::lock_stripe(store_.segment, slot_, key, store_.waiter);
+      shm::unlock_stripe(store_.segment, slot_, key);
+    } else if (lock_soon(key)) {
+      release_locks();
+    } else if (missed_hurry_ == Hurry::kOrFail) {
+      action_error_ = EAGAIN;
+    } else {
+      leaves_ = true;
+    }
+    hurry_ = Hurry::kNo;
   }
   if (retry_action_ != nullptr) {
     RetryAction action = retry_action_;
@@ -152,6 +192,7 @@ void Tx::reset_for_retry() {
 // Overwriters copy at most a chunk before they look at the lock again; a dead one is repaired like any owner.
 Result<void> Tx::wait_while_overwriting(shm::Segment& v, u32 slot_index, shm::LockKey key) {
   shm::Slot& slot = v.slots[slot_index];
+  constexpr u64 kHurriedSpins = 8 * 1024;
   for (u64 spins = 1; load_acquire(slot.shared_plus_1) == raw(key) + 1; ++spins) {
     if (spins % 1024 != 0) {
       cpu_relax();
@@ -160,8 +201,8 @@ Result<void> Tx::wait_while_overwriting(shm::Segment& v, u32 slot_index, shm::Lo
     shm::ProcessRef owner = shm::unpack_process(load_acquire(slot.owner));
     if (owner.index_plus_1 != 0 && !shm::process_alive(v, store_.waiter.segment_fd, owner))
       store_.waiter.repair(store_.waiter.context, owner);
-    else if (hurried_)
-      return Error(EAGAIN);
+    else if (hurry_ != Hurry::kNo && spins >= kHurriedSpins)
+      return give_up();
     else
       shm::futex_wait(slot.shared_plus_1, raw(key) + 1, 50'000);
   }

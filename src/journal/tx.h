@@ -58,17 +58,13 @@ class Tx {
   Result<void> lock(shm::LockKey key);
   // False if somebody else holds it.
   bool try_lock(shm::LockKey key);
-  // The same, but not before a holder that runs had time to finish; a dead one is repaired.
+  // The same, but not before a holder that runs had time to finish, or, where it waits for a processor, several milliseconds, once for
+  // each operation that is in the way; a dead one is repaired.
   bool lock_soon(shm::LockKey key);
-  // Whether who frees waits for the bitmap's lines: a hurried operation that does not get one soon (lock_soon) fails with EAGAIN
-  // and can be done later.
-  void hurry(bool hurried = true) { hurried_ = hurried; }
-  bool hurried() const { return hurried_; }
-  // Makes the function restart; from then on leaves() says that it has to do without what it hurried for.
-  Error retry_leaving() {
-    leaves_ = true;
-    return Error(kRetryTx);
-  }
+  // For what can be done later: from here on nothing waits for somebody who is stopped. What is not to be had soon (lock_soon) makes the
+  // operation fail with EAGAIN, or restart with leaves() true, which says that it has to do without.
+  enum class Hurry : u8 { kNo, kOrFail, kOrLeave };
+  void hurry(Hurry hurry) { hurry_ = hurry; }
   bool leaves() const { return leaves_; }
   bool holds(shm::LockKey key) const;
   // Waits until no slot overwrites data under `key` in place, and keeps new ones out until the Tx ends. For
@@ -126,6 +122,9 @@ class Tx {
   StagedLine* stage_line(u64 line_offset);
   void reflush_last_record(const shm::Slot& slot);
   void write_record(u64 sequence);
+  u64 operation_under(shm::LockKey key) const;
+  bool lock_in_turn(shm::LockKey key);
+  Error give_up();
   Result<void> wait_while_overwriting(shm::Segment& v, u32 slot_index, shm::LockKey key);
   void step_sequences();
   bool make_visible();
@@ -145,7 +144,8 @@ class Tx {
   bool committed_ = false;
   bool ending_ = false;
   bool left_ = false;
-  bool hurried_ = false;
+  Hurry hurry_ = Hurry::kNo;
+  Hurry missed_hurry_ = Hurry::kNo; // when missed_ was
   bool leaves_ = false;
   u32 missed_ = kNoKey;
   RetryAction retry_action_ = nullptr;

@@ -67,6 +67,8 @@ Result<void> drop_handle(Pool& pool, shm::ProcessRef process, u32 handle);
 void free_pending(Pool& pool, u64& word, bool of_dead);
 // Tries again with what this process has left (shm::kPendingLeft). Has an entry left something?
 void free_left(Pool& pool);
+// The same of another process's entry; true if it had left anything.
+bool free_left_of(Pool& pool, shm::Process& entry);
 bool has_left(const shm::Process& entry);
 // Frees what nobody uses and nobody notes, and takes what waits in front off its list (shm::ProcessTable::forgotten).
 void free_forgotten(Pool& pool);

@@ -340,6 +340,25 @@ void free_pending(Pool& pool, u64& word, bool of_dead) {
   store_release(word, u64{0});
 }
 
+bool free_left_of(Pool& pool, Process& entry) {
+  const shm::Segment& v = pool.store().segment;
+  bool any = false;
+  for (u64& word : entry.pending) {
+    u64 value = load_acquire(word);
+    if ((value & shm::kPendingLeft) == 0) continue;
+    // Noted by us before it is struck off there: should we die, it is found.
+    u64* own = note_pending(v, v.self, value & ~shm::kPendingLeft);
+    if (own == nullptr) break;
+    if (compare_exchange(word, value, u64{0})) {
+      free_pending(pool, *own, true);
+      any = true;
+    } else {
+      store_release(*own, u64{0});
+    }
+  }
+  return any;
+}
+
 void free_left(Pool& pool) {
   Process* self = shm::find_process(pool.store().segment, pool.store().segment.self);
   if (self == nullptr) return;

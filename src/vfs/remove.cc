@@ -107,11 +107,10 @@ Result<void> stage_last_unlink(Tx& tx, inode::Attr& attr, Ended& ended) {
   bool used = shm::in_use(store.segment, attr.ino);
   // What is in a list already leaves it from its front only.
   if (!used && (attr.flags & layout::kFlagOrphan) == 0 && PMEMFILE_LIKELY(!tx.leaves())) {
-    tx.hurry();
+    tx.hurry(Tx::Hurry::kOrLeave);
     Result<void> released = stage_release_all(tx, attr);
-    tx.hurry(false);
+    tx.hurry(Tx::Hurry::kNo);
     if (released.ok()) return {};
-    if (released.error() == EAGAIN) return tx.retry_leaving();
     if (released.error() != journal::kRecordFull) return released;
   }
   ended.claimed = !used;
@@ -151,8 +150,8 @@ Result<void> free_claimed_orphan(Store& store, Ino ino, u64 word) {
   if (is_dir(attr.mode)) TRY(dir::free_trie(store, ino));
   if (raw(attr.xattr_block) != 0) {
     TRY(journal::run_tx(store, Opcode::kFree, [&](Tx& tx) -> Result<void> {
-      tx.hurry();
-      if (!tx.lock_soon(shm::inode_key(store.segment, ino))) return Error(EAGAIN);
+      tx.hurry(Tx::Hurry::kOrFail);
+      TRY(tx.lock(shm::inode_key(store.segment, ino)));
       inode::Attr now = TRY(inode::load(tx.view(), ino));
       if (now.generation != attr.generation) return {};
       TRY(stage_release_xattrs(tx, now));

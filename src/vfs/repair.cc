@@ -142,7 +142,11 @@ bool bury_all_dead(Pool& pool) {
       continue;
     }
     ProcessRef ref = ref_of(v, index);
-    if (ref == v.self || shm::process_alive(v, v.fd, ref)) continue;
+    if (ref == v.self) continue;
+    if (shm::process_alive(v, v.fd, ref)) {
+      something |= free_left_of(pool, shm::process_entry(v, index));
+      continue;
+    }
     bury(pool, ref);
     something = true;
   }

@@ -130,6 +130,40 @@ TEST_F(HeldUpTest, WhatWasTruncatedCanBeWrittenAtOnce) {
   expect_all_freed_at_next_open();
 }
 
+// What it left is free space, also for others.
+TEST_F(HeldUpTest, WhatAnotherProcessLeftIsNoLackOfSpace) {
+  make("f", 20'000);
+  EXPECT_TRUE(runs_beside_holder([&] { EXPECT_EQ(unlink_path("f"), 0); }));
+  vfs::Task others = task_;
+  others.pool = other_;
+  auto filled = vfs::open_at(others, at("fill"), O_CREAT | O_RDWR, 0644, kOther);
+  ASSERT_TRUE(filled.ok());
+  std::string block(4096, 'x');
+  data::IoVec vector{block.data(), block.size()};
+  u64 written = 0;
+  while (vfs::write_file(others, filled.value().description, -1, &vector, 1).ok()) ++written;
+  EXPECT_GT(written + 10, before_);
+  ASSERT_EQ(vfs::close_handle(*other_, kOther).error(), 0);
+  EXPECT_EQ(unlink_path("fill"), 0);
+  expect_all_freed_at_next_open();
+}
+
+// He has waited once for what is in the way; not again for each file.
+TEST_F(HeldUpTest, ManyUnlinksWaitForItOnce) {
+  constexpr unsigned kFiles = 40;
+  for (unsigned i = 0; i < kFiles; ++i) make("f" + std::to_string(i), 5'000);
+  std::chrono::steady_clock::duration taken{};
+  EXPECT_TRUE(runs_beside_holder([&] {
+    auto start = std::chrono::steady_clock::now();
+    for (unsigned i = 0; i < kFiles; ++i) EXPECT_EQ(unlink_path("f" + std::to_string(i)), 0);
+    taken = std::chrono::steady_clock::now() - start;
+  }));
+  EXPECT_LT(taken, 200ms); // 8 ms for each would be 320
+  open("stays", O_RDONLY, kHandle);
+  EXPECT_EQ(close(kHandle), 0);
+  EXPECT_GE(free_blocks() + 1, before_); // this process's block of inodes may have changed
+}
+
 // Whoever has left it and ends: the next one who opens, attaches or buries finds it.
 TEST_F(HeldUpTest, WhatItsRemoverLeftWhenItEnded) {
   make("f", 20'000);
