@@ -112,6 +112,17 @@ bool hangs_on_ring(Context& context, u64 start) {
 
 } // namespace
 
+// Reaches the inodes in use that nothing has led to, of the blocks that are known to hold inodes.
+void reach_lost(Context& context, std::vector<u64>& lost) {
+  std::size_t known = lost.size();
+  for_each_inode(context, [&](std::size_t i, unsigned index, u16 bit) {
+    InodeBlock& block = context.inode_blocks[i];
+    if ((block.in_use & bit) != 0 && (block.visited & bit) == 0) lost.push_back(block.block * kInodesPerBlock + index);
+  });
+  for (std::size_t i = known; i < lost.size(); ++i) reach_inode(context, lost[i], lost[i] * layout::kInodeBytes, lost[i]);
+  visit_pending(context);
+}
+
 void check_orphans(Context& context) {
   for (unsigned list = 0; list < layout::kOrphanLists; ++list) check_list(context, list);
   visit_pending(context);
@@ -120,14 +131,11 @@ void check_orphans(Context& context) {
 void find_unreachable(Context& context) {
   // What the roots and the lists lead to is no part of a ring.
   for (InodeBlock& block : context.inode_blocks) block.anchored = block.visited;
-  adopt_inode_blocks(context);
   std::vector<u64> lost;
-  for_each_inode(context, [&](std::size_t i, unsigned index, u16 bit) {
-    InodeBlock& block = context.inode_blocks[i];
-    if ((block.in_use & bit) != 0 && (block.visited & bit) == 0) lost.push_back(block.block * kInodesPerBlock + index);
-  });
-  for (u64 ino : lost) reach_inode(context, ino, ino * layout::kInodeBytes, ino);
-  visit_pending(context);
+  // Before anything is adopted: what these own holds no inodes, whatever it looks like.
+  reach_lost(context, lost);
+  adopt_inode_blocks(context);
+  reach_lost(context, lost);
   for (u64 ino : lost) {
     InodeBlock& block = context.inode_block(ino / kInodesPerBlock);
     Inode inode;
@@ -151,7 +159,12 @@ void check_links(Context& context) {
     if (root && inode.type() != kTypeDir) context.find(Code::F0412, inode.offset(), ino, inode.mode(), kTypeDir);
     u32 expected = references;
     if (inode.type() == kTypeDir) expected = root || references != 0 ? 2 + block.subdirectories[index] : 0;
-    bool lost = !root && !listed && references == 0; // F0408 says it
+    bool lost = !root && !listed && references == 0; // F0408 has said it
+    // What a list holds until its last user is gone has no links. This one had a name, and was being truncated.
+    if (!root && listed && references == 0 && inode.links() != 0) {
+      context.find(Code::F0408, inode.offset(), ino, inode.mode(), 0);
+      lost = true;
+    }
     if (inode.links() != expected && !lost)
       context.find(Code::F0405, inode.offset(), ino, inode.links(), expected);
     // Recovery frees what has no links, and refuses a pool where a directory would take its entries along.

@@ -531,6 +531,28 @@ TEST_F(FsckTest, LostInodesAreReported) {
   EXPECT_EQ(repair.lost.size(), 3u); // the directory and both symlinks; the file has names in the directory
 }
 
+// The extended attributes of a lost file look like a block of inodes: they are the file's, and no block of more lost inodes.
+TEST_F(FsckTest, WhatALostFileOwnsHoldsNoInodes) {
+  Image image = *good_;
+  set_word(image, inode_at(Ino{geometry().root_ino[0]}, layout::inode_map_word(0)), 0);
+  u64 block = word(image, inode_at(file_, layout::kInodeXattrBlock));
+  std::copy_n(image.begin() + static_cast<long>(pmemfile::raw(file_) / layout::kInodesPerBlock * 4096), 4096, image.begin() + static_cast<long>(block * 4096));
+  fsck::Repair repair = expect_repaired(image, "attributes like inodes");
+  EXPECT_EQ(repair.lost.size(), 3u);
+}
+
+// It was on its way to a smaller size when its directory was damaged. Without links recovery would free it.
+TEST_F(FsckTest, AFileThatIsBeingTruncatedAndLosesItsNameIsLostAndFound) {
+  Image image = *good_;
+  for (Ino dir : {Ino{geometry().root_ino[0]}, directory_}) set_word(image, inode_at(dir, layout::inode_map_word(0)), 0);
+  set_word(image, geometry().orphan_block * 4096 + pmemfile::raw(file_) % layout::kOrphanLists * 64, pmemfile::raw(file_));
+  u64 mode = inode_at(file_, layout::kInodeModeWord);
+  set_word(image, mode, word(image, mode) | u64{layout::kFlagOrphan | layout::kFlagTruncating} << 16);
+  expect(image, Code::F0408);
+  fsck::Repair repair = expect_repaired(image, "a truncated file");
+  EXPECT_EQ(std::count(repair.lost.begin(), repair.lost.end(), pmemfile::raw(file_)), 1);
+}
+
 // It was kept in its list, to be freed by recovery, which refuses the pool instead; it keeps what is in it.
 TEST_F(FsckTest, AnOrphanedDirectoryWithEntriesLeavesItsList) {
   Image image = *good_;
