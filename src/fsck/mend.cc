@@ -233,7 +233,8 @@ void mend_counts(Editor& editor, Context& context, const Finding& finding) {
   if (finding.code == Code::F0404) editor.set_word(inode + layout::kInodeBlocks, finding.expected);
   if (finding.code == Code::F0405) set_links(finding.expected);
   if (finding.code == Code::F0408) {
-    // As it has to be once it has a name again.
+    // As it has to be once it has a name again. What stands in a list leaves it at the next attachment with the flags that it has.
+    mode_word &= ~(u64{layout::kFlagDead | layout::kFlagFreeing} << 16);
     const InodeBlock& block = context.inode_block(finding.ino / layout::kInodesPerBlock);
     bool directory = (mode_word & 0170000) == kTypeDir;
     set_links(directory ? 2 + block.subdirectories[finding.ino % layout::kInodesPerBlock] : 1);

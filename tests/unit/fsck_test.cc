@@ -553,6 +553,17 @@ TEST_F(FsckTest, AFileThatIsBeingTruncatedAndLosesItsNameIsLostAndFound) {
   EXPECT_EQ(std::count(repair.lost.begin(), repair.lost.end(), pmemfile::raw(file_)), 1);
 }
 
+// The same of one that was being freed, if it had links: nobody could open what keeps that flag.
+TEST_F(FsckTest, AListedFileWithLinksAndNoNameIsFreedByNobody) {
+  Image image = *good_;
+  for (Ino dir : {Ino{geometry().root_ino[0]}, directory_}) set_word(image, inode_at(dir, layout::inode_map_word(0)), 0);
+  set_word(image, geometry().orphan_block * 4096 + pmemfile::raw(file_) % layout::kOrphanLists * 64, pmemfile::raw(file_));
+  u64 mode = inode_at(file_, layout::kInodeModeWord);
+  set_word(image, mode, word(image, mode) | u64{layout::kFlagOrphan | layout::kFlagFreeing} << 16);
+  expect_repaired(image, "a file that was being freed");
+  EXPECT_EQ(word(image, mode) >> 16 & 0xffff, layout::kFlagOrphan);
+}
+
 // It was kept in its list, to be freed by recovery, which refuses the pool instead; it keeps what is in it.
 TEST_F(FsckTest, AnOrphanedDirectoryWithEntriesLeavesItsList) {
   Image image = *good_;
