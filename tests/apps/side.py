@@ -84,19 +84,29 @@ def variables(case, mount):
 
 def kill_case(leader, home):
     """Ends every process of the session that a case was started as, and those
-    that left the session (servers do) but still have the case's home."""
+    that left the session (servers do) but still have the case's home; returns
+    when all are gone. Looks again until it finds none: who is listed may have
+    had a child meanwhile."""
     mark = f"HOME={home}\0".encode()
-    for name in os.listdir("/proc"):
-        if name.isdigit() and int(name) != os.getpid():
+    deadline = time.monotonic() + 30
+    found = True
+    while found and time.monotonic() < deadline:
+        found = False
+        for name in os.listdir("/proc"):
+            if not name.isdigit() or int(name) == os.getpid():
+                continue
             try:
                 with open(f"/proc/{name}/stat") as f:
-                    session = int(f.read().rpartition(")")[2].split()[3])
+                    state, _, _, session = f.read().rpartition(")")[2].split()[:4]
                 with open(f"/proc/{name}/environ", "rb") as f:
                     ours = mark in f.read()
-                if session == leader or ours:
+                if (int(session) == leader or ours) and state not in "ZX":
                     os.kill(int(name), signal.SIGKILL)
+                    found = True
             except (OSError, ValueError, IndexError):
                 pass
+        if found:
+            time.sleep(0.02)
 
 
 class Side:

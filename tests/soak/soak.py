@@ -151,6 +151,7 @@ class Soak:
                                          env={"PATH": sides.PATH, "PMEMFILE_SHM_DIR": self.shm}, check=True).stdout)
         if "live" not in info:
             raise SystemExit(f"soak: no live figures: {info.get('live_error')}")
+        self.live = info["live"]
         status = open(f"/proc/{self.witness.pid}/status").read()
         field = lambda name: int(next(line.split()[1] for line in status.splitlines() if line.startswith(name)))
         return {
@@ -171,11 +172,26 @@ class Soak:
             subprocess.run(["/bin/ls", self.env.mount], env={"PATH": sides.PATH, **self.variables()}, capture_output=True, check=True)
         subprocess.run([sys.executable, "-c", BINDER, f"{self.env.mount}/bound"], env={"PATH": sides.PATH, **self.variables()}, check=True)
 
+    def who(self):
+        """The processes of V, and what the kernel says of them: for the report of a failure."""
+        told = []
+        for process in self.live["processes"]:
+            try:
+                with open(f"/proc/{process['pid']}/stat") as f:
+                    of_kernel = " ".join(f.read().split()[1:6])
+            except (OSError, KeyError) as error:
+                of_kernel = type(error).__name__
+            told.append(f"{process} {of_kernel}")
+        return "\n  ".join(told)
+
     def compare(self, first, last):
+        failures = len(self.failures)
         for name in first:
             allowed = {"witness private KiB": 256, "blocks free": 64, "blocks metadata": 64}.get(name, 0)
             if abs(last[name] - first[name]) > allowed and not (name == "blocks free" and last[name] > first[name]):
                 self.fail(f"{name} went from {first[name]} to {last[name]}")
+        if len(self.failures) != failures:
+            print("  " + self.who(), flush=True)
 
     def run(self):
         self.witness = subprocess.Popen([sys.executable, "-c", WITNESS, self.env.mount], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
