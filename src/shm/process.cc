@@ -66,14 +66,23 @@ bool take_entry(Segment& v, u32 index, TokenFile token, i32 pid, ProcessState st
   return true;
 }
 
+void note_free(Segment& v, u32 index) {
+  u64& hint = process_table(v).hint;
+  u64 lowest = load_relaxed(hint);
+  while (lowest > index && !compare_exchange(hint, lowest, u64{index})) {
+  }
+}
+
+// The lowest one, mostly: the entries that were ever taken stay few, and with them those among which the dead are looked for.
 bool take_any_entry(Segment& v, TokenFile token, i32 pid, ProcessState state, ProcessRef* ref) {
   ProcessTable& table = process_table(v);
   u64 count = v.header->process_count;
-  u64 start = load_relaxed(table.hint) % count;
+  u64 hint = load_relaxed(table.hint), start = hint % count;
   for (u64 i = 0; i < count; ++i) {
     u32 index = static_cast<u32>((start + i) % count);
     if (!take_entry(v, index, token, pid, state, ref)) continue;
-    store_relaxed(table.hint, u64{index} + 1);
+    // Unless somebody has freed a lower one meanwhile.
+    (void)compare_exchange(table.hint, hint, u64{index} + 1);
     return true;
   }
   return false;
@@ -151,7 +160,7 @@ void release_process(Segment& v, ProcessRef ref, int token_fd) {
   if (entry != nullptr && load_acquire(entry->generation) == ref.generation) {
     store_release(entry->state, static_cast<u32>(ProcessState::kFree));
     fetch_add(process_table(v).occupied, ~u64{0});
-    store_relaxed(process_table(v).hint, u64{ref.index_plus_1} - 1);
+    note_free(v, ref.index_plus_1 - 1);
     if (token_fd == kClassicToken) {
       if (exchange(entry->claim, u64{0}) != 0) fetch_add(process_table(v).claims, ~u64{0});
       give_classic_token(v, ref);
@@ -206,7 +215,7 @@ void end_repair(Segment& v, ProcessRef dead, bool freed) {
     fetch_add(process_table(v).buried, u64{1});
     store_release(entry->state, static_cast<u32>(ProcessState::kFree));
     fetch_add(process_table(v).occupied, ~u64{0});
-    store_relaxed(process_table(v).hint, u64{dead.index_plus_1} - 1);
+    note_free(v, dead.index_plus_1 - 1);
   }
   store_release(entry->claim, u64{0});
   fetch_add(process_table(v).claims, ~u64{0});

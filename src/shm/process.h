@@ -45,7 +45,7 @@ struct alignas(64) Process {
 static_assert(sizeof(Process) == 128);
 
 struct alignas(64) ProcessTable {
-  u64 hint;     // entry that was freed last
+  u64 hint;     // lowest entry that may be free
   u64 sweep;    // next entry to be asked about in passing
   u64 unburied; // not 0: some entry may be in state kUnburied
   u64 claims;   // at least the number of entries that are claimed

@@ -11,6 +11,7 @@
 
 #include <chrono>
 #include <cstring>
+#include <deque>
 #include <functional>
 #include <vector>
 
@@ -181,6 +182,22 @@ TEST_F(ProcessTest, ReleasedLockWakesTheWaiterAndGetlkNamesTheHolder) {
   usleep(30000);
   EXPECT_EQ(lock(file, F_UNLCK), 0);
   EXPECT_EQ(wait_for(pid), 0);
+}
+
+// The dead are looked for among all entries that were ever taken: those who come and go do not make them more and more.
+TEST_F(ProcessTest, EntriesAreTakenFromTheBottom) {
+  shm::Segment& v = pool_->store().segment;
+  std::deque<shm::Registered> alive;
+  for (unsigned i = 0; i < 300; ++i) {
+    auto registered = shm::register_process(v, getpid(), shm::ProcessState::kLive, nullptr, nullptr);
+    ASSERT_TRUE(registered.ok());
+    alive.push_back(registered.value());
+    if (alive.size() < 6) continue;
+    // One after the other, the lowest first: what was freed last is not the lowest that is free.
+    for (unsigned end = 0; end < 3; ++end, alive.pop_front()) shm::release_process(v, alive.front().ref, alive.front().token_fd);
+  }
+  for (const shm::Registered& one : alive) shm::release_process(v, one.ref, one.token_fd);
+  EXPECT_LE(shm::process_table(v).used, 7u);
 }
 
 TEST_F(ProcessTest, CircleOfWaitersIsRefused) {
