@@ -103,12 +103,10 @@ Result<void> truncate(journal::Store& store, Ino ino, u64 size, bool pinned) {
 Result<void> finish_truncate(journal::Store& store, Ino ino, Patience patience) {
   if (!store.inode_in_range(ino)) return Error(kErrnoCorrupt);
   bool linked = false;
-  u64 generation = 0;
   for (bool done = false; !done;) {
     done = TRY(journal::run_tx(store, journal::Opcode::kTruncate, [&](journal::Tx& tx) -> Result<bool> {
       if (patience == Patience::kHurried) tx.hurry(journal::Tx::Hurry::kOrFail);
       inode::Attr attr = TRY(lock_and_load(tx, ino));
-      generation = attr.generation;
       linked = attr.nlink != 0 && (attr.flags & layout::kFlagOrphan) != 0;
       if ((attr.flags & layout::kFlagTruncating) == 0) return true;
       if (!has_map(attr)) return Error(kErrnoCorrupt);
@@ -118,7 +116,7 @@ Result<void> finish_truncate(journal::Store& store, Ino ino, Patience patience) 
       });
     }));
   }
-  return linked ? inode::release_orphan(store, ino, generation) : Result<void>();
+  return linked ? inode::leave_list(store, ino) : Result<void>();
 }
 
 Result<void> finish_or_leave(journal::Store& store, Ino ino) {

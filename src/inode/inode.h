@@ -82,10 +82,13 @@ Result<void> empty_orphans(journal::Store& store, OrphanVisitor visit, void* con
 // behind it go along. Nothing happens to an inode of another generation. Idempotent. Behind somebody who is stopped it stays
 // (forget_orphan). EAGAIN: one who is stopped is in the way of the inode itself.
 Result<void> release_orphan(journal::Store& store, Ino ino, u64 generation);
+// What is no orphan any more (a truncation that is finished) leaves its list; nothing is marked: it may have lost its last link meanwhile.
+Result<void> leave_list(journal::Store& store, Ino ino);
 // Something may stand in a list that nobody has noted: whoever looks next looks there (shm::ProcessTable::forgotten).
 void forget_orphan(journal::Store& store);
 // Takes what waits in front of its list off every list: somebody may have died who was about to. False: somebody stopped is in the way.
-bool trim_orphans(journal::Store& store);
+// `empty`: nothing is left in any.
+bool trim_orphans(journal::Store& store, bool* empty);
 // Shows every entry, without a lock, so others come and go meanwhile. False: there may be more.
 using OrphanLook = void (*)(void* context, Ino ino, const Links& links);
 bool look_at_orphans(journal::Store& store, OrphanLook look, void* context);

@@ -84,18 +84,26 @@ Result<void> release_orphan(Store& store, Ino ino, u64 generation) {
     }
     return tx.commit();
   }));
+  return leave_list(store, ino);
+}
+
+Result<void> leave_list(Store& store, Ino ino) {
   auto trimmed = trim(store, list_of(ino));
   if (trimmed.error() != EAGAIN) return trimmed;
   forget_orphan(store);
   return {};
 }
 
-void forget_orphan(Store& store) { store_release(shm::process_table(store.segment).forgotten, u64{1}); }
+void forget_orphan(Store& store) { fetch_add(shm::process_table(store.segment).forgotten, u64{1}); }
 
-bool trim_orphans(Store& store) {
+bool trim_orphans(Store& store, bool* empty) {
   bool all = true;
-  for (u32 list = 0; list < layout::kOrphanLists; ++list)
-    if (View(store).load(head_offset(store, list)) != 0 && trim(store, list).error() == EAGAIN) all = false;
+  *empty = true;
+  for (u32 list = 0; list < layout::kOrphanLists; ++list) {
+    if (View(store).load(head_offset(store, list)) == 0) continue;
+    if (trim(store, list).error() == EAGAIN) all = false;
+    if (View(store).load(head_offset(store, list)) != 0) *empty = false;
+  }
   return all;
 }
 

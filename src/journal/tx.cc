@@ -163,6 +163,7 @@ Result<void> Tx::lock(shm::LockKey key) {
 }
 
 void Tx::reset_for_retry() {
+  hurry_ = Hurry::kNo;
   release_locks();
   forget_staged();
   if (missed_ != kNoKey) {
@@ -178,7 +179,6 @@ void Tx::reset_for_retry() {
     } else {
       leaves_ = true;
     }
-    hurry_ = Hurry::kNo;
   }
   if (retry_action_ != nullptr) {
     RetryAction action = retry_action_;
@@ -217,8 +217,12 @@ Result<void> Tx::exclude_overwriters(shm::LockKey key) {
   if (PMEMFILE_LIKELY(load_acquire(stripe.overwritten) == 0)) return {};
   store_full(stripe.overwritten, u64{0});
   for (u32 i = 0; i < v.header->slot_count; ++i) {
-    if (i != slot_ && PMEMFILE_UNLIKELY(load_acquire(v.slots[i].shared_plus_1) == raw(key) + 1))
-      TRY(wait_while_overwriting(v, i, key));
+    if (i == slot_ || PMEMFILE_LIKELY(load_acquire(v.slots[i].shared_plus_1) != raw(key) + 1)) continue;
+    Result<void> over = wait_while_overwriting(v, i, key);
+    if (PMEMFILE_LIKELY(over.ok())) continue;
+    // He goes on copying: who comes next has to look for him again.
+    store_full(stripe.overwritten, u64{1});
+    return over;
   }
   return {};
 }

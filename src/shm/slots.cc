@@ -91,6 +91,8 @@ void release_stripes_of_dead_slot(Segment& v, u32 slot) {
       if ((load_acquire(stripe.lock) & kLockSlotMask) == slot + 1) {
         u32 sequence = load_acquire(stripe.sequence);
         if ((sequence & 1) != 0) store_release(stripe.sequence, sequence + 1);
+        // It may have died while it waited for an overwriter: who comes next has to look for him again.
+        if ((load_acquire(stripe.lock) & kLockExcludesOverwriters) != 0) store_full(stripe.overwritten, u64{1});
         unlock_stripe_word(v, key);
       }
     }

@@ -26,6 +26,9 @@ struct PoolInternals {
   static void note_left(Pool& pool) { store_release(pool.has_left_, 1u); }
   static void forget_left(Pool& pool) { store_full(pool.has_left_, 0u); }
   static bool has_left(const Pool& pool) { return load_relaxed(pool.has_left_) != 0; }
+  // When an open tried in vain to free it.
+  static i64 last_try(const Pool& pool) { return static_cast<i64>(load_relaxed(pool.last_try_ns_)); }
+  static void set_last_try(Pool& pool, i64 now) { store_relaxed(pool.last_try_ns_, static_cast<u64>(now)); }
   // For a process that may only read the pool: tables of open files of its own (open_files.h).
   static Result<void> make_private_tables(Pool& pool);
   // Across exec, which takes private memory away (reader_exec.cc): into a memory file, and out of it.

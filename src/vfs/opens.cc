@@ -251,7 +251,14 @@ u64* note_pending(const shm::Segment& v, shm::ProcessRef whose, u64 value) {
     u64 nobody = 0;
     if (load_relaxed(word) == 0 && compare_exchange(word, nobody, value)) return &word;
   }
-  store_release(shm::process_table(v).forgotten, u64{1});
+  fetch_add(shm::process_table(v).forgotten, u64{1});
+  // In place of one that waits for somebody stopped, which stands in its list: it is looked for there.
+  for (u64& word : entry->pending) {
+    u64 left = load_acquire(word);
+    if ((left & shm::kPendingLeft) == 0 || !compare_exchange(word, left, value)) continue;
+    fetch_add(shm::process_table(v).forgotten, u64{1});
+    return &word;
+  }
   return nullptr;
 }
 
@@ -374,30 +381,49 @@ void free_forgotten(Pool& pool) {
   struct Look {
     Pool& pool;
     bool all;
-  } look{pool, true};
+    unsigned held_up; // by somebody stopped
+  } look{pool, true, 0};
   u64& forgotten = shm::process_table(pool.store().segment).forgotten;
-  store_full(forgotten, u64{0});
+  // Counted, and cleared only behind the look if nobody has counted on: should this process die or stop in it, others look, too.
+  u64 seen = fetch_add(forgotten, u64{1}) + 1;
   look.all = inode::look_at_orphans(pool.store(), [](void* context, Ino ino, const inode::Links& links) {
-    auto& [of, all] = *static_cast<Look*>(context);
+    constexpr unsigned kEnough = 4;
+    auto& [of, all, held_up] = *static_cast<Look*>(context);
     const shm::Segment& v = of.store().segment;
     u64 word = pending_word(ino, links.generation);
-    if (links.nlink != 0) {
-      bool truncating = (links.flags & layout::kFlagTruncating) != 0;
-      if (truncating && data::finish_truncate(of.store(), ino, data::Patience::kHurried).error() == EAGAIN) all = false;
+    bool used = shm::in_use(v, ino), truncating = (links.flags & layout::kFlagTruncating) != 0;
+    if (links.nlink != 0 || used) {
+      if (!truncating) return;
+      if (held_up < kEnough && data::finish_truncate(of.store(), ino, data::Patience::kHurried).error() != EAGAIN) return;
+      ++held_up;
+      all = false;
       return;
     }
-    if (shm::in_use(v, ino)) return;
     // Slots first: what an operation notes it notes before it ends.
     bool later = may_be_noted(v, ino);
     if (!later && is_noted(v, word)) return;
-    u64* own = later ? nullptr : note_pending(v, v.self, word);
+    u64* own = later || held_up >= kEnough ? nullptr : note_pending(v, v.self, word);
     // Somebody else who looks may have come to the same: each sees the other's note then, and leaves it.
-    if (own == nullptr || is_noted(v, word, own) || free_orphan(of.store(), ino, true).error() == EAGAIN) all = false;
+    if (own == nullptr || is_noted(v, word, own)) {
+      all = false;
+    } else if (free_orphan(of.store(), ino, true).error() == EAGAIN) {
+      ++held_up;
+      all = false;
+    }
     if (own != nullptr) store_release(*own, u64{0});
   }, &look) && look.all;
-  if (inode::trim_orphans(pool.store()) && look.all) return;
-  store_release(forgotten, u64{1});
+  bool empty;
+  if (inode::trim_orphans(pool.store(), &empty) && look.all && compare_exchange(forgotten, seen, u64{0})) return;
   PoolInternals::note_left(pool);
+}
+
+// Somebody who is stopped stays so for a while, and each try costs spins: not at every open.
+static void free_left_now_and_then(Pool& pool) {
+  constexpr i64 kPauseNs = 10'000'000;
+  i64 now = inode::now_ns(), last = PoolInternals::last_try(pool);
+  if (now >= last && now - last < kPauseNs) return;
+  free_left(pool);
+  if (PoolInternals::has_left(pool)) PoolInternals::set_last_try(pool, now);
 }
 
 bool has_left(const Process& entry) {
@@ -409,7 +435,7 @@ bool has_left(const Process& entry) {
 Result<OpenResult> open_at(Task& task, At at, int flags, u32 mode, u32 handle) {
   Pool& pool = *task.pool;
   if (PMEMFILE_UNLIKELY(load_relaxed(shm::process_table(open_tables(pool)).unburied) != 0)) bury_unburied(pool);
-  if (PMEMFILE_UNLIKELY(PoolInternals::has_left(pool))) free_left(pool);
+  if (PMEMFILE_UNLIKELY(PoolInternals::has_left(pool))) free_left_now_and_then(pool);
   flags &= (flags & O_PATH) != 0 ? kPathFlags : kKnownFlags;
   if ((flags & O_TMPFILE) == O_TMPFILE) return open_unnamed(task, at, flags, mode & kPermissionBits, handle);
   for (unsigned round = 0; round < kMaxOpenRounds; ++round) {

@@ -489,7 +489,8 @@ bool others_at_work(const shm::Segment& v) {
 void Pool::give_up_entry() {
   shm::Segment& v = store_.segment;
   shm::Process* entry = private_tables_.base != nullptr ? nullptr : shm::find_process(v, v.self);
-  if (entry != nullptr && has_left(*entry)) free_left(*this);
+  bool forgotten = load_relaxed(shm::process_table(v).forgotten) != 0;
+  if (PMEMFILE_UNLIKELY(entry != nullptr && (has_left(*entry) || forgotten))) free_left(*this);
   if (PMEMFILE_UNLIKELY(entry != nullptr && has_left(*entry))) {
     // Somebody else will see to it.
     store_release(entry->state, static_cast<u32>(shm::ProcessState::kUnburied));

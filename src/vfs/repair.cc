@@ -65,9 +65,10 @@ void drop_handles_of(Pool& pool, ProcessRef process) {
 
 // What the dead one would have taken off an orphan list after the inode that it was freeing; and what no entry had room to note.
 void free_behind(Pool& pool) {
-  u64& forgotten = shm::process_table(pool.store().segment).forgotten;
-  if (!inode::trim_orphans(pool.store())) store_release(forgotten, u64{1});
-  if (load_relaxed(forgotten) != 0) free_forgotten(pool);
+  // The lists are looked at, too, if nobody has said that something is forgotten: the dead one may have been about to.
+  bool empty;
+  bool all = inode::trim_orphans(pool.store(), &empty);
+  if (!all || !empty || load_relaxed(shm::process_table(pool.store().segment).forgotten) != 0) free_forgotten(pool);
 }
 
 // False: something of it has to wait for somebody who is stopped.

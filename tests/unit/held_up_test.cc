@@ -55,6 +55,7 @@ class HeldUpTest : public OpensTest {
     return in_time;
   }
   void expect_all_freed_at_next_open() {
+    usleep(11'000); // one that tried in vain is followed by some that do not try
     open("stays", O_RDONLY, kHandle);
     EXPECT_EQ(close(kHandle), 0);
     EXPECT_EQ(free_blocks(), before_);
@@ -159,9 +160,60 @@ TEST_F(HeldUpTest, ManyUnlinksWaitForItOnce) {
     taken = std::chrono::steady_clock::now() - start;
   }));
   EXPECT_LT(taken, 200ms); // 8 ms for each would be 320
+  usleep(11'000);
   open("stays", O_RDONLY, kHandle);
   EXPECT_EQ(close(kHandle), 0);
   EXPECT_GE(free_blocks() + 1, before_); // this process's block of inodes may have changed
+}
+
+// As many as its entry notes, and more: what is not in the way is freed all the same.
+TEST_F(HeldUpTest, WhatIsNotInTheWayIsFreedBesideAllThatIs) {
+  for (unsigned i = 0; i < 8; ++i) make("f" + std::to_string(i), 5'000);
+  write(open("g", O_CREAT | O_RDWR, kOther), std::string(20'000, 'x'));
+  EXPECT_EQ(unlink_path("g"), 0);
+  EXPECT_TRUE(runs_beside_holder([&] {
+    for (unsigned i = 0; i < 8; ++i) EXPECT_EQ(unlink_path("f" + std::to_string(i)), 0);
+  }));
+  u64 before = free_blocks();
+  EXPECT_EQ(close(kOther), 0);
+  EXPECT_GE(free_blocks(), before + 5);
+  expect_all_freed_at_next_open();
+}
+
+// A truncated file that loses its name and stays open.
+TEST_F(HeldUpTest, WhatATruncatedFileWithoutANameLeftIsFreed) {
+  make_scattered("f");
+  auto file = open("f", O_RDWR, kOther);
+  EXPECT_TRUE(runs_beside_holder([&] {
+    EXPECT_EQ(vfs::truncate_file(task_, file, 0).error(), 0);
+    EXPECT_EQ(unlink_path("f"), 0);
+  }));
+  expect_all_freed_at_next_open();
+  EXPECT_EQ(close(kOther), 0);
+  expect_all_freed_at_next_open();
+}
+
+// Who gives up waiting for an overwriter leaves it to be waited for by the next one.
+TEST_F(HeldUpTest, AnOverwriterThatWasLeftIsWaitedFor) {
+  make("f", 20'000);
+  Ino ino = vfs::resolve(task_, at("f"), vfs::Follow::kNo).value().ino;
+  journal::Store& store = pool_->store();
+  shm::LockKey key = shm::inode_key(v(), ino);
+  shm::VTx overwriter(other_->store().segment, other_->store().waiter, 40);
+  store_full(v().slots[overwriter.slot()].shared_plus_1, raw(key) + 1);
+  store_full(v().stripe(key).overwritten, u64{1});
+  auto exclude = [&](journal::Tx::Hurry hurry) {
+    return journal::run_tx(store, journal::Opcode::kFree, [&](journal::Tx& tx) -> Result<void> {
+      TRY(tx.lock(key));
+      tx.hurry(hurry);
+      return tx.exclude_overwriters(key);
+    }).error();
+  };
+  EXPECT_EQ(exclude(journal::Tx::Hurry::kOrFail), EAGAIN);
+  auto patient = std::async(std::launch::async, exclude, journal::Tx::Hurry::kNo);
+  EXPECT_EQ(patient.wait_for(100ms), std::future_status::timeout);
+  store_full(v().slots[overwriter.slot()].shared_plus_1, 0u);
+  EXPECT_EQ(patient.get(), 0);
 }
 
 // Whoever has left it and ends: the next one who opens, attaches or buries finds it.
