@@ -200,6 +200,20 @@ TEST_F(ProcessTest, EntriesAreTakenFromTheBottom) {
   EXPECT_LE(shm::process_table(v).used, 7u);
 }
 
+// Otherwise a reader to whom the pool was opened finds it in use under a segment that it cannot see.
+TEST_F(ProcessTest, TheSegmentFollowsTheRightsOfThePool) {
+  auto mode = [&] {
+    struct stat st {};
+    EXPECT_EQ(fstat(v().fd, &st), 0);
+    return st.st_mode & 0777;
+  };
+  for (mode_t wanted : {0600u, 0644u, 0640u}) {
+    ASSERT_EQ(chmod(path_.c_str(), wanted), 0);
+    attach(path_)->detach();
+    EXPECT_EQ(mode(), wanted);
+  }
+}
+
 TEST_F(ProcessTest, CircleOfWaitersIsRefused) {
   auto file = open("l", O_CREAT | O_RDWR, 3);
   int ready[2];
