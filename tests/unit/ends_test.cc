@@ -283,7 +283,7 @@ TEST_F(EndsTest, WhatNoEntryHasRoomToNoteIsFreed) {
     close(kHandle);
   }
   clear_notes();
-  usleep(11'000); // not at every open
+  usleep(30'000); // not at every open
   open("stays", O_RDONLY, kHandle);
   EXPECT_EQ(free_blocks(), before_);
   EXPECT_EQ(orphans(), 0u);
