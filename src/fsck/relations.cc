@@ -86,6 +86,17 @@ void for_each_inode(Context& context, Body&& body) {
     for (unsigned index = 0; index < kInodesPerBlock; ++index) body(i, index, u16(1u << index));
 }
 
+// Reaches the inodes in use that nothing has led to, of the blocks that are known to hold inodes.
+void reach_lost(Context& context, std::vector<u64>& lost) {
+  std::size_t known = lost.size();
+  for_each_inode(context, [&](std::size_t i, unsigned index, u16 bit) {
+    InodeBlock& block = context.inode_blocks[i];
+    if ((block.in_use & bit) != 0 && (block.visited & bit) == 0) lost.push_back(block.block * kInodesPerBlock + index);
+  });
+  for (std::size_t i = known; i < lost.size(); ++i) reach_inode(context, lost[i], lost[i] * layout::kInodeBytes, lost[i]);
+  visit_pending(context);
+}
+
 // A lost directory with a name: climbs to what it hangs on. True if that is no inode without a name, so it is a ring.
 bool hangs_on_ring(Context& context, u64 start) {
   std::vector<u64> path;
@@ -111,17 +122,6 @@ bool hangs_on_ring(Context& context, u64 start) {
 }
 
 } // namespace
-
-// Reaches the inodes in use that nothing has led to, of the blocks that are known to hold inodes.
-void reach_lost(Context& context, std::vector<u64>& lost) {
-  std::size_t known = lost.size();
-  for_each_inode(context, [&](std::size_t i, unsigned index, u16 bit) {
-    InodeBlock& block = context.inode_blocks[i];
-    if ((block.in_use & bit) != 0 && (block.visited & bit) == 0) lost.push_back(block.block * kInodesPerBlock + index);
-  });
-  for (std::size_t i = known; i < lost.size(); ++i) reach_inode(context, lost[i], lost[i] * layout::kInodeBytes, lost[i]);
-  visit_pending(context);
-}
 
 void check_orphans(Context& context) {
   for (unsigned list = 0; list < layout::kOrphanLists; ++list) check_list(context, list);

@@ -104,14 +104,19 @@ bool Tx::lock_soon(shm::LockKey key) {
   constexpr unsigned kRounds = 4, kSpins = 400;
   const shm::Segment& v = store_.segment;
   for (unsigned round = 0; round < kRounds; ++round) {
-    for (unsigned spin = 0; spin < kSpins; ++spin) {
+    // Who was waited for in vain is only asked whether it lives.
+    unsigned spins = waited_in_vain(key) ? 1 : kSpins;
+    for (unsigned spin = 0; spin < spins; ++spin) {
       if (try_lock(key)) return true;
       cpu_relax();
     }
     u32 holder = load_acquire(v.stripe(key).lock) & shm::kLockSlotMask;
     if (holder == 0 || holder > v.header->slot_count) continue;
     shm::ProcessRef owner = shm::unpack_process(load_acquire(v.slots[holder - 1].owner));
-    if (owner == shm::ProcessRef{} || owner == v.self || shm::process_alive(v, store_.waiter.segment_fd, owner)) continue;
+    if (owner == shm::ProcessRef{} || owner == v.self || shm::process_alive(v, store_.waiter.segment_fd, owner)) {
+      if (spins == 1) break;
+      continue;
+    }
     store_.waiter.repair(store_.waiter.context, owner);
   }
   return lock_in_turn(key);
@@ -125,13 +130,17 @@ u64 Tx::operation_under(shm::LockKey key) const {
   return u64{holder} << 48 | (load_relaxed(v.slots[holder - 1].sequence) & ((u64{1} << 48) - 1));
 }
 
+bool Tx::waited_in_vain(shm::LockKey key) const {
+  u64 in_the_way = operation_under(key);
+  return in_the_way != 0 && in_the_way == load_relaxed(store_.slow_operation);
+}
+
 bool Tx::lock_in_turn(shm::LockKey key) {
   constexpr unsigned kTurns = 8;
   constexpr i64 kTurnNs = 1'000'000;
   for (unsigned turn = 0; turn < kTurns; ++turn) {
     if (try_lock(key)) return true;
-    u64 in_the_way = operation_under(key);
-    if (in_the_way != 0 && in_the_way == load_relaxed(store_.slow_operation)) break;
+    if (waited_in_vain(key)) break;
     u32 nothing = 0;
     shm::futex_wait(nothing, 0, kTurnNs);
   }

@@ -123,6 +123,7 @@ class Tx {
   void reflush_last_record(const shm::Slot& slot);
   void write_record(u64 sequence);
   u64 operation_under(shm::LockKey key) const;
+  bool waited_in_vain(shm::LockKey key) const;
   bool lock_in_turn(shm::LockKey key);
   Error give_up();
   Result<void> wait_while_overwriting(shm::Segment& v, u32 slot_index, shm::LockKey key);

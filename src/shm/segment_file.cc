@@ -219,15 +219,10 @@ Result<Segment> adopt_segment(int fd, const PoolIdentity& pool, const SegmentIde
     return Error(checked.error());
   }
   point_tables(v);
+  // The pool's owner or mode may have changed since V was made: who may read the pool has to be able to read V.
+  bool same_rights = (st.st_mode & 0777) == (pool.mode & 0777) && st.st_uid == pool.uid && st.st_gid == pool.gid;
+  if (PMEMFILE_UNLIKELY(writable && !same_rights)) (void)give_to_pool_owner(fd, pool);
   return v;
-}
-
-// The pool's owner or mode may have changed since V was made: who may read the pool has to be able to read V.
-static void follow_rights(int fd, const PoolIdentity& pool) {
-  Result<struct stat> st = stat_fd(fd);
-  if (!st.ok()) return;
-  const struct stat& now = st.value();
-  if ((now.st_mode & 0777) != (pool.mode & 0777) || now.st_uid != pool.uid || now.st_gid != pool.gid) (void)give_to_pool_owner(fd, pool);
 }
 
 Result<Segment> open_segment(const char* shm_dir, const PoolIdentity& pool, const SegmentIdentity& named,
@@ -242,7 +237,6 @@ Result<Segment> open_segment(const char* shm_dir, const PoolIdentity& pool, cons
   if (is_syscall_error(fd)) return error_of(fd);
   auto result = adopt_segment(static_cast<int>(fd), pool, named, plan, writable);
   if (!result.ok()) close_fd(static_cast<int>(fd));
-  else if (writable) follow_rights(static_cast<int>(fd), pool);
   return result;
 }
 

@@ -381,35 +381,25 @@ void free_forgotten(Pool& pool) {
   struct Look {
     Pool& pool;
     bool all;
-    unsigned held_up; // by somebody stopped
-  } look{pool, true, 0};
+  } look{pool, true};
   u64& forgotten = shm::process_table(pool.store().segment).forgotten;
   // Counted, and cleared only behind the look if nobody has counted on: should this process die or stop in it, others look, too.
   u64 seen = fetch_add(forgotten, u64{1}) + 1;
   look.all = inode::look_at_orphans(pool.store(), [](void* context, Ino ino, const inode::Links& links) {
-    constexpr unsigned kEnough = 4;
-    auto& [of, all, held_up] = *static_cast<Look*>(context);
+    auto& [of, all] = *static_cast<Look*>(context);
     const shm::Segment& v = of.store().segment;
     u64 word = pending_word(ino, links.generation);
     bool used = shm::in_use(v, ino), truncating = (links.flags & layout::kFlagTruncating) != 0;
     if (links.nlink != 0 || used) {
-      if (!truncating) return;
-      if (held_up < kEnough && data::finish_truncate(of.store(), ino, data::Patience::kHurried).error() != EAGAIN) return;
-      ++held_up;
-      all = false;
+      if (truncating && data::finish_truncate(of.store(), ino, data::Patience::kHurried).error() == EAGAIN) all = false;
       return;
     }
     // Slots first: what an operation notes it notes before it ends.
     bool later = may_be_noted(v, ino);
     if (!later && is_noted(v, word)) return;
-    u64* own = later || held_up >= kEnough ? nullptr : note_pending(v, v.self, word);
+    u64* own = later ? nullptr : note_pending(v, v.self, word);
     // Somebody else who looks may have come to the same: each sees the other's note then, and leaves it.
-    if (own == nullptr || is_noted(v, word, own)) {
-      all = false;
-    } else if (free_orphan(of.store(), ino, true).error() == EAGAIN) {
-      ++held_up;
-      all = false;
-    }
+    if (own == nullptr || is_noted(v, word, own) || free_orphan(of.store(), ino, true).error() == EAGAIN) all = false;
     if (own != nullptr) store_release(*own, u64{0});
   }, &look) && look.all;
   bool empty;

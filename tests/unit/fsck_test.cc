@@ -95,6 +95,16 @@ class FsckTest : public testing::Test {
   static u64 inode_at(Ino ino, u64 field) { return pmemfile::raw(layout::inode_offset(ino)) + field; }
   static u64 root_leaf(Ino dir) { return word(*good_, inode_at(dir, layout::inode_map_word(0))) & layout::kBlockNoMask; }
 
+  // The file keeps its links and stands in its orphan list, with the flag; no directory has a name for it.
+  static Image listed_without_a_name(u16 flag) {
+    Image image = *good_;
+    for (Ino dir : {Ino{geometry().root_ino[0]}, directory_}) set_word(image, inode_at(dir, layout::inode_map_word(0)), 0);
+    set_word(image, geometry().orphan_block * 4096 + pmemfile::raw(file_) % layout::kOrphanLists * 64, pmemfile::raw(file_));
+    u64 mode = inode_at(file_, layout::kInodeModeWord);
+    set_word(image, mode, word(image, mode) | u64{layout::kFlagOrphan} << 16 | u64{flag} << 16);
+    return image;
+  }
+
   static std::set<Code> errors(const Image& image) {
     std::set<Code> codes;
     for (const fsck::Finding& finding : fsck::check(image).findings)
@@ -543,11 +553,7 @@ TEST_F(FsckTest, WhatALostFileOwnsHoldsNoInodes) {
 
 // It was on its way to a smaller size when its directory was damaged. Without links recovery would free it.
 TEST_F(FsckTest, AFileThatIsBeingTruncatedAndLosesItsNameIsLostAndFound) {
-  Image image = *good_;
-  for (Ino dir : {Ino{geometry().root_ino[0]}, directory_}) set_word(image, inode_at(dir, layout::inode_map_word(0)), 0);
-  set_word(image, geometry().orphan_block * 4096 + pmemfile::raw(file_) % layout::kOrphanLists * 64, pmemfile::raw(file_));
-  u64 mode = inode_at(file_, layout::kInodeModeWord);
-  set_word(image, mode, word(image, mode) | u64{layout::kFlagOrphan | layout::kFlagTruncating} << 16);
+  Image image = listed_without_a_name(layout::kFlagTruncating);
   expect(image, Code::F0408);
   fsck::Repair repair = expect_repaired(image, "a truncated file");
   EXPECT_EQ(std::count(repair.lost.begin(), repair.lost.end(), pmemfile::raw(file_)), 1);
@@ -555,13 +561,9 @@ TEST_F(FsckTest, AFileThatIsBeingTruncatedAndLosesItsNameIsLostAndFound) {
 
 // The same of one that was being freed, if it had links: nobody could open what keeps that flag.
 TEST_F(FsckTest, AListedFileWithLinksAndNoNameIsFreedByNobody) {
-  Image image = *good_;
-  for (Ino dir : {Ino{geometry().root_ino[0]}, directory_}) set_word(image, inode_at(dir, layout::inode_map_word(0)), 0);
-  set_word(image, geometry().orphan_block * 4096 + pmemfile::raw(file_) % layout::kOrphanLists * 64, pmemfile::raw(file_));
-  u64 mode = inode_at(file_, layout::kInodeModeWord);
-  set_word(image, mode, word(image, mode) | u64{layout::kFlagOrphan | layout::kFlagFreeing} << 16);
+  Image image = listed_without_a_name(layout::kFlagFreeing);
   expect_repaired(image, "a file that was being freed");
-  EXPECT_EQ(word(image, mode) >> 16 & 0xffff, layout::kFlagOrphan);
+  EXPECT_EQ(word(image, inode_at(file_, layout::kInodeModeWord)) >> 16 & 0xffff, layout::kFlagOrphan);
 }
 
 // It was kept in its list, to be freed by recovery, which refuses the pool instead; it keeps what is in it.

@@ -1,8 +1,10 @@
 // Who is stopped in the middle of a change holds lines of the bitmap: nobody else who gives back blocks waits for him.
 #include <fcntl.h>
 
+#include <algorithm>
 #include <functional>
 #include <future>
+#include <vector>
 
 #include "data/data.h"
 #include "inode/inode.h"
@@ -191,6 +193,59 @@ TEST_F(HeldUpTest, WhatATruncatedFileWithoutANameLeftIsFreed) {
   expect_all_freed_at_next_open();
   EXPECT_EQ(close(kOther), 0);
   expect_all_freed_at_next_open();
+}
+
+// Each of those that are in the way is passed by at no cost, so that all others have their turn.
+TEST_F(HeldUpTest, WhatStandsBehindManyThatAreInTheWayIsFreed) {
+  constexpr unsigned kFiles = 8;
+  std::vector<Ino> inodes;
+  for (unsigned i = 0; i < kFiles; ++i) {
+    make("f" + std::to_string(i), 20'000);
+    inodes.push_back(vfs::resolve(task_, at("f" + std::to_string(i)), vfs::Follow::kNo).value().ino);
+  }
+  EXPECT_TRUE(runs_beside_holder([&] {
+    for (unsigned i = 0; i < kFiles; ++i) {
+      auto file = open("f" + std::to_string(i), O_RDWR, kOther);
+      EXPECT_EQ(vfs::truncate_file(task_, file, 0).error(), 0);
+      EXPECT_EQ(close(kOther), 0);
+    }
+  }));
+  // In the order of their lists: all but the last.
+  std::sort(inodes.begin(), inodes.end(), [](Ino a, Ino b) { return raw(a) % layout::kOrphanLists < raw(b) % layout::kOrphanLists; });
+  u64 before = free_blocks();
+  {
+    shm::VTx stopped(other_->store().segment, other_->store().waiter, 40);
+    for (unsigned i = 0; i + 1 < kFiles; ++i) stopped.lock(shm::inode_key(v(), inodes[i]));
+    usleep(30'000);
+    open("stays", O_RDONLY, kHandle);
+    EXPECT_EQ(close(kHandle), 0);
+    EXPECT_EQ(free_blocks(), before + 5);
+  }
+  usleep(30'000);
+  open("stays", O_RDONLY, kHandle);
+  EXPECT_EQ(close(kHandle), 0);
+  EXPECT_EQ(free_blocks(), before + 5 * kFiles);
+}
+
+// As if it had been killed before it said so.
+TEST_F(HeldUpTest, WhatATruncaterLeftAndDidNotSayIsFoundAtABurial) {
+  make("f", 20'000);
+  auto file = open("f", O_RDWR, kOther);
+  EXPECT_TRUE(runs_beside_holder([&] { EXPECT_EQ(vfs::truncate_file(task_, file, 0).error(), 0); }));
+  store_full(shm::process_table(pool_->store().segment).forgotten, u64{0});
+  auto ticket = pool_->prepare_child();
+  ASSERT_TRUE(ticket.ok());
+  pid_t pid = fork();
+  if (pid == 0) {
+    pool_->become_child(ticket.value());
+    raise(SIGKILL);
+  }
+  pool_->parent_after_fork(ticket.value());
+  waitpid(pid, nullptr, 0);
+  vfs::bury_all_dead(*pool_);
+  EXPECT_EQ(free_blocks(), before_);
+  EXPECT_EQ(close(kOther), 0);
+  EXPECT_EQ(unlink_path("f"), 0);
 }
 
 // Who gives up waiting for an overwriter leaves it to be waited for by the next one.
