@@ -103,11 +103,13 @@ Result<void> truncate(journal::Store& store, Ino ino, u64 size, bool pinned) {
 Result<void> finish_truncate(journal::Store& store, Ino ino, Patience patience) {
   if (!store.inode_in_range(ino)) return Error(kErrnoCorrupt);
   bool linked = false;
+  u32 list = 0;
   for (bool done = false; !done;) {
     done = TRY(journal::run_tx(store, journal::Opcode::kTruncate, [&](journal::Tx& tx) -> Result<bool> {
       if (patience == Patience::kHurried) tx.hurry(journal::Tx::Hurry::kOrFail);
       inode::Attr attr = TRY(lock_and_load(tx, ino));
       linked = attr.nlink != 0 && (attr.flags & layout::kFlagOrphan) != 0;
+      list = layout::orphan_list(ino, attr.flags);
       if ((attr.flags & layout::kFlagTruncating) == 0) return true;
       if (!has_map(attr)) return Error(kErrnoCorrupt);
       return free_more(tx, attr, div_up(attr.size, layout::kBlockBytes), [&] {
@@ -116,7 +118,7 @@ Result<void> finish_truncate(journal::Store& store, Ino ino, Patience patience) 
       });
     }));
   }
-  return linked ? inode::leave_list(store, ino) : Result<void>();
+  return linked ? inode::leave_list(store, list) : Result<void>();
 }
 
 Result<void> finish_or_leave(journal::Store& store, Ino ino) {

@@ -126,7 +126,8 @@ void set_flags(Editor& editor, u64 ino, u16 clear, u16 set) {
 
 // Its list goes on with its successor.
 void take_off_list(Editor& editor, const Context& context, u64 ino) {
-  u64 place = context.geometry().orphan_block * kBlockBytes + ino % layout::kOrphanLists * kLineBytes;
+  u16 flags = static_cast<u16>(editor.word(ino * layout::kInodeBytes + layout::kInodeModeWord) >> 16);
+  u64 place = context.geometry().orphan_block * kBlockBytes + layout::orphan_list(Ino{ino}, flags) * kLineBytes;
   for (u64 steps = context.geometry().block_count * layout::kInodesPerBlock; steps != 0; --steps) {
     u64 next = editor.word(place);
     if (next == 0 || !context.inode_in_range(next)) return;
@@ -151,7 +152,7 @@ bool mend_inode(Editor& editor, Context& context, const Finding& finding) {
     case Code::F0406: clear_inode(editor, finding.ino); return true;
     case Code::F0407: set_flags(editor, finding.ino, static_cast<u16>(finding.found & ~finding.expected), 0); return true;
     case Code::F0410:
-      set_flags(editor, finding.ino, layout::kFlagOrphan | layout::kFlagTruncating | layout::kFlagFreeing | layout::kFlagDead, 0);
+      set_flags(editor, finding.ino, layout::kFlagOrphan | layout::kFlagList | layout::kFlagTruncating | layout::kFlagFreeing | layout::kFlagDead, 0);
       return true;
     case Code::F0411: zero_inode_map(editor, finding.ino); return true;
     case Code::F0412: make_root(editor, finding.ino); return true;

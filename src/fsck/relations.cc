@@ -29,14 +29,16 @@ void check_list(Context& context, unsigned list) {
     }
     InodeBlock& block = context.inode_block(ino / kInodesPerBlock);
     u16 bit = u16(1u << (ino % kInodesPerBlock));
-    if ((block.orphans & bit) != 0) return context.find(Code::F0902, place, ino, list, ino % layout::kOrphanLists, place, Cut::kZeroWord);
-    block.orphans |= bit;
     Inode inode;
-    if (!context.load_inode(ino, inode)) return;
+    bool readable = context.load_inode(ino, inode);
+    unsigned named = layout::orphan_list(Ino{ino}, inode.flags());
+    if ((block.orphans & bit) != 0) return context.find(Code::F0902, place, ino, list, named, place, Cut::kZeroWord);
+    block.orphans |= bit;
+    if (!readable) return;
     if (inode.mode() == 0) return context.find(Code::F0901, place, 0, ino, 0, place, Cut::kZeroWord);
     ++context.report.totals.orphans;
-    if (ino % layout::kOrphanLists != list)
-      context.find(Code::F0903, inode.offset(), ino, list, ino % layout::kOrphanLists, place, Cut::kZeroWord);
+    if (named != list)
+      context.find(Code::F0903, inode.offset(), ino, list, named, place, Cut::kZeroWord);
     if ((inode.flags() & layout::kFlagOrphan) == 0)
       context.find(Code::F0904, inode.offset(), ino, inode.flags(), layout::kFlagOrphan);
     // Who leaves its list as a dead one is not looked at again.
@@ -172,7 +174,7 @@ void check_links(Context& context) {
       context.find(Code::F0906, inode.offset(), ino, inode.links(), 0);
     // Flags of what is in a list, and those of an inode without a name: a root is reached without one.
     constexpr u16 kNameless = layout::kFlagDead | layout::kFlagFreeing;
-    bool stale = !listed && (inode.flags() & (layout::kFlagOrphan | layout::kFlagTruncating | kNameless)) != 0;
+    bool stale = !listed && (inode.flags() & (layout::kFlagOrphan | layout::kFlagList | layout::kFlagTruncating | kNameless)) != 0;
     if (stale || ((root || references != 0) && (inode.flags() & kNameless) != 0))
       context.find(Code::F0410, inode.offset(), ino, inode.flags(), 0);
   });

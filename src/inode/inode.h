@@ -83,7 +83,7 @@ Result<void> empty_orphans(journal::Store& store, OrphanVisitor visit, void* con
 // (forget_orphan). EAGAIN: one who is stopped is in the way of the inode itself.
 Result<void> release_orphan(journal::Store& store, Ino ino, u64 generation);
 // What is no orphan any more (a truncation that is finished) leaves its list; nothing is marked: it may have lost its last link meanwhile.
-Result<void> leave_list(journal::Store& store, Ino ino);
+Result<void> leave_list(journal::Store& store, u32 list);
 // Something may stand in a list that nobody has noted: whoever looks next looks there (shm::ProcessTable::forgotten).
 void forget_orphan(journal::Store& store);
 // Takes what waits in front of its list off every list: somebody may have died who was about to. False: somebody stopped is in the way.

@@ -10,8 +10,6 @@ using journal::Store;
 using journal::Tx;
 using journal::View;
 
-u32 list_of(Ino ino) { return static_cast<u32>(raw(ino) % layout::kOrphanLists); }
-
 PoolOff head_offset(const Store& store, u32 list) {
   return journal::block_offset(BlockNo{store.geometry.orphan_block}) + u64{list} * layout::kLineBytes;
 }
@@ -23,12 +21,28 @@ bool may_leave(u32 nlink, u16 flags) {
   return nlink != 0 && (flags & layout::kFlagTruncating) == 0;
 }
 
+bool stands_in(u32 list, Ino ino, u16 flags) {
+  return (flags & layout::kFlagOrphan) != 0 && layout::orphan_list(ino, flags) == list;
+}
+
+// Locks the list that the inode is to go into, and returns the flags that name it: one that nobody is at, if there is any, for a holder may
+// be stopped.
+Result<u16> lock_some_list(Tx& tx, Ino ino) {
+  const shm::Segment& v = tx.store().segment;
+  for (unsigned beyond = 0; beyond < layout::kOrphanLists; ++beyond) {
+    u16 flags = static_cast<u16>(layout::kFlagOrphan | beyond << layout::kFlagListShift);
+    if (tx.try_lock(shm::orphan_key(v, layout::orphan_list(ino, flags)))) return flags;
+  }
+  TRY(tx.lock(shm::orphan_key(v, layout::orphan_list(ino, layout::kFlagOrphan))));
+  return layout::kFlagOrphan;
+}
+
 // Stages that `attr`, the first of its list, leaves it; a dead inode is freed.
 Result<void> pop(Tx& tx, Attr attr) {
   Store& store = tx.store();
-  tx.store(head_offset(store, list_of(attr.ino)), tx.load(next_offset(attr.ino)));
+  tx.store(head_offset(store, layout::orphan_list(attr.ino, attr.flags)), tx.load(next_offset(attr.ino)));
   if (attr.nlink == 0) return alloc::release_inode(tx, attr.ino);
-  attr.flags &= static_cast<u16>(~(layout::kFlagOrphan | layout::kFlagUnnamed));
+  attr.flags &= static_cast<u16>(~(layout::kFlagOrphan | layout::kFlagList | layout::kFlagUnnamed));
   store_mode(tx, attr);
   tx.store(next_offset(attr.ino), 0);
   return {};
@@ -41,13 +55,13 @@ Result<void> trim(Store& store, u32 list) {
       // The head is read before it is locked, so that locks are taken in order, and again afterwards.
       Ino head{tx.load(head_offset(store, list))};
       if (head == Ino{0} || !store.inode_in_range(head)) return false;
-      if (list_of(head) != list) return Error(kErrnoCorrupt); // it would be popped off another list, again and again
       // Who makes it one that may leave looks for the head after that, and finds it.
       Links seen;
       if (read_links(store, head, seen).ok() && !may_leave(seen.nlink, seen.flags)) return false;
       if (!tx.lock_soon(shm::inode_key(store.segment, head)) || !tx.lock_soon(shm::orphan_key(store.segment, list))) return Error(EAGAIN);
       if (tx.load(head_offset(store, list)) != raw(head)) return true;
       Attr attr = TRY(load(tx.view(), head));
+      if (!stands_in(list, head, attr.flags)) return Error(kErrnoCorrupt); // it would be popped off another list, again and again
       if (!may_leave(attr.nlink, attr.flags)) return false;
       tx.hurry(Tx::Hurry::kOrFail);
       TRY(pop(tx, attr));
@@ -63,32 +77,36 @@ Result<void> trim(Store& store, u32 list) {
 Result<void> add_orphan(Tx& tx, Attr& attr) {
   if ((attr.flags & layout::kFlagOrphan) != 0) return {};
   Store& store = tx.store();
-  u32 list = list_of(attr.ino);
-  TRY(tx.lock(shm::orphan_key(store.segment, list)));
-  tx.store(next_offset(attr.ino), tx.load(head_offset(store, list)));
-  tx.store(head_offset(store, list), raw(attr.ino));
-  attr.flags |= layout::kFlagOrphan;
+  u16 flags = TRY(lock_some_list(tx, attr.ino));
+  PoolOff head = head_offset(store, layout::orphan_list(attr.ino, flags));
+  tx.store(next_offset(attr.ino), tx.load(head));
+  tx.store(head, raw(attr.ino));
+  attr.flags = static_cast<u16>((attr.flags & ~layout::kFlagList) | flags);
   return {};
 }
 
 Result<void> release_orphan(Store& store, Ino ino, u64 generation) {
+  bool listed = false;
+  u32 list = 0;
   TRY(journal::run_tx(store, journal::Opcode::kOrphan, [&](Tx& tx) -> Result<void> {
     if (!tx.lock_soon(shm::inode_key(store.segment, ino))) return Error(EAGAIN);
     auto loaded = load(tx.view(), ino);
     if (loaded.error() == ESTALE) return {}; // freed by whoever repaired a predecessor
     Attr attr = TRY(loaded);
     if ((attr.flags & layout::kFlagOrphan) == 0 || attr.generation != generation) return {};
+    listed = true;
+    list = layout::orphan_list(ino, attr.flags);
     if (attr.nlink == 0 && (attr.flags & layout::kFlagDead) == 0) {
       attr.flags |= layout::kFlagDead;
       store_mode(tx, attr);
     }
     return tx.commit();
   }));
-  return leave_list(store, ino);
+  return listed ? leave_list(store, list) : Result<void>();
 }
 
-Result<void> leave_list(Store& store, Ino ino) {
-  auto trimmed = trim(store, list_of(ino));
+Result<void> leave_list(Store& store, u32 list) {
+  auto trimmed = trim(store, list);
   if (trimmed.error() != EAGAIN) return trimmed;
   forget_orphan(store);
   return {};
@@ -113,13 +131,16 @@ bool look_at_orphans(Store& store, OrphanLook look, void* context) {
   for (u32 list = 0; list < layout::kOrphanLists; ++list) {
     u64 bound = store.geometry.block_count * layout::kInodesPerBlock;
     for (Ino ino{view.load(head_offset(store, list))}; ino != Ino{0};) {
-      if (bound-- == 0 || !store.inode_in_range(ino) || list_of(ino) != list) return false;
+      if (bound-- == 0 || !store.inode_in_range(ino)) return false;
       Ino next{view.load(next_offset(ino))};
       Links links;
       auto read = read_links(store, ino, links);
-      // Was it still in the list when its successor was read?
-      if (read.error() == ESTALE || (read.ok() && (links.flags & layout::kFlagOrphan) == 0)) all = false;
+      // Was it still in a list when its successor was read, and in this one?
+      bool gone = read.error() == ESTALE || (read.ok() && (links.flags & layout::kFlagOrphan) == 0);
+      bool elsewhere = read.ok() && !gone && !stands_in(list, ino, links.flags);
+      if (gone || elsewhere) all = false;
       else if (read.ok()) look(context, ino, links);
+      if (elsewhere) break;
       ino = next;
     }
   }
@@ -134,7 +155,8 @@ Result<void> empty_orphans(Store& store, OrphanVisitor visit, void* context) {
       TRY(trim(store, list));
       Ino head{View(store).load(head_offset(store, list))};
       if (head == Ino{0}) break;
-      if (bound-- == 0 || !store.inode_in_range(head) || list_of(head) != list) return Error(kErrnoCorrupt);
+      Links links;
+      if (bound-- == 0 || !store.inode_in_range(head) || !read_links(store, head, links).ok() || !stands_in(list, head, links.flags)) return Error(kErrnoCorrupt);
       u64 generation = generation_in_place(store, head);
       TRY(visit(context, head));
       TRY(release_orphan(store, head, generation));

@@ -178,6 +178,9 @@ inline constexpr u16 kFlagBeyondEof = 4;  // written blocks may stand beyond the
 inline constexpr u16 kFlagUnnamed = 16;   // made without a name (O_TMPFILE): may be linked although it has no links
 inline constexpr u16 kFlagDead = 8;       // no links, users or contents: waits in its orphan list to come to the front
 inline constexpr u16 kFlagFreeing = 32;  // an orphan whose contents somebody frees: nobody else does, until recovery
+// Bits 8..13 of an inode in an orphan list: its list is so many beyond that of its number (orphan_list).
+inline constexpr unsigned kFlagListShift = 8;
+inline constexpr u16 kFlagList = 0x3f00;
 
 constexpr BlockNo ino_block(Ino ino) { return BlockNo{raw(ino) / kInodesPerBlock}; }
 constexpr PoolOff inode_offset(Ino ino) { return PoolOff{raw(ino) * kInodeBytes}; }
@@ -245,5 +248,9 @@ inline constexpr u64 kXattrBytes = kPtrsPerNode * 8;
 // ---- Orphans: word 0 of each line of the orphan block is the first inode of a list -----------------------------
 
 inline constexpr unsigned kOrphanLists = kLinesPerBlock;
+// The list of an inode with kFlagOrphan. That of its number, unless its head was locked when the inode was entered.
+constexpr unsigned orphan_list(Ino ino, u16 flags) {
+  return static_cast<unsigned>((raw(ino) + ((flags & kFlagList) >> kFlagListShift)) % kOrphanLists);
+}
 
 } // namespace pmemfile::layout

@@ -120,10 +120,12 @@ class Damage {
   }
   void enlist(const Record& r) {
     u64 ino = ino_of(r.index), inode = ino * layout::kInodeBytes % image_.size();
-    u64 head = g_.orphan_block * kBlockBytes + (ino + (r.form == 0 ? r.extra : 0)) % layout::kOrphanLists * kLineBytes;
+    // In its list, in another one, and in another one that its flags name.
+    u64 beyond = r.form <= 1 ? r.extra % layout::kOrphanLists : 0;
+    u64 head = g_.orphan_block * kBlockBytes + (ino + beyond) % layout::kOrphanLists * kLineBytes;
     put_word(inode + layout::kInodeNextOrphan, load(head));
     put_word(head, ino);
-    u64 mode = load(inode + layout::kInodeModeWord) | u64{r.word % 64u | layout::kFlagOrphan} << 16;
+    u64 mode = load(inode + layout::kInodeModeWord) | u64{r.word % 64u | layout::kFlagOrphan | (r.form == 1 ? beyond << layout::kFlagListShift : 0)} << 16;
     put_word(inode + layout::kInodeModeWord, r.group % 2 != 0 ? mode & 0xffffffff : mode); // without links
     if (r.group % 4 >= 2) put_word(inode + layout::kInodeSize, r.value % (64 * kBlockBytes));
   }

@@ -310,7 +310,7 @@ TEST_F(EndsTest, WhatLosesItsNameWhileATruncationEndsKeepsItsUser) {
   auto file = open("f", O_CREAT | O_RDWR, kHandle);
   write(file, "still here");
   ASSERT_EQ(unlink_path("f"), 0);
-  ASSERT_TRUE(inode::leave_list(store(), vfs::info(*pool_, file).ino).ok());
+  ASSERT_TRUE(inode::leave_list(store(), layout::orphan_list(vfs::info(*pool_, file).ino, layout::kFlagOrphan)).ok());
   EXPECT_EQ(read(file, 100, 0), "still here");
   EXPECT_EQ(orphans(), 1u);
   close(kHandle);

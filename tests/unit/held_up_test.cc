@@ -2,11 +2,13 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <fstream>
 #include <functional>
 #include <future>
 #include <vector>
 
 #include "data/data.h"
+#include "fsck/check.h"
 #include "inode/inode.h"
 #include "opens_pool.h"
 #include "shm/vlog.h"
@@ -193,6 +195,46 @@ TEST_F(HeldUpTest, WhatATruncatedFileWithoutANameLeftIsFreed) {
   expect_all_freed_at_next_open();
   EXPECT_EQ(close(kOther), 0);
   expect_all_freed_at_next_open();
+}
+
+// An open file that loses its name, and one that is truncated in steps, go into a list of orphans: into another one than that of their number
+// if somebody stopped holds it. A pool that is cut off meanwhile is as good as any.
+TEST_F(HeldUpTest, WhoseListIsHeldGoesIntoAnother) {
+  make_scattered("g");
+  write(open("f", O_CREAT | O_RDWR, kOther), std::string(20'000, 'x'));
+  auto number = [&](const char* path) { return vfs::resolve(task_, at(path), vfs::Follow::kNo).value().ino; };
+  u32 lists[] = {layout::orphan_list(number("f"), 0), layout::orphan_list(number("g"), 0)};
+  ASSERT_NE(lists[0], lists[1]);
+  std::string cut_off = path_ + "-cut-off";
+  std::future<void> done;
+  {
+    shm::VTx stopped(other_->store().segment, other_->store().waiter, 40);
+    for (u32 list : lists) stopped.lock(shm::orphan_key(v(), list));
+    done = std::async(std::launch::async, [&] {
+      EXPECT_EQ(unlink_path("f"), 0);
+      auto file = open("g", O_RDWR, kHandle);
+      EXPECT_EQ(vfs::truncate_file(task_, file, 0).error(), 0);
+      EXPECT_EQ(close(kHandle), 0);
+    });
+    EXPECT_EQ(done.wait_for(2s), std::future_status::ready);
+    std::filesystem::copy_file(path_, cut_off);
+  }
+  done.get();
+  EXPECT_EQ(unlink_path("g"), 0);
+  EXPECT_EQ(close(kOther), 0);
+  expect_all_freed_at_next_open();
+
+  std::ifstream file(cut_off, std::ios::binary);
+  std::vector<char> image{std::istreambuf_iterator<char>(file), {}};
+  fsck::Report report = fsck::check(std::as_bytes(std::span(image)));
+  EXPECT_TRUE(report.clean());
+  EXPECT_GE(report.totals.orphans, 1u);
+  std::filesystem::create_directory(shm_dir_of(cut_off));
+  vfs::Pool* again = attach(cut_off);
+  EXPECT_EQ(alloc::count_space(again->store()).free_blocks, before_);
+  again->detach();
+  std::filesystem::remove_all(shm_dir_of(cut_off));
+  std::filesystem::remove(cut_off);
 }
 
 // Each of those that are in the way is passed by at no cost, so that all others have their turn.
