@@ -8,14 +8,6 @@
 namespace pmemfile::journal {
 namespace {
 
-// Different threads and processes start looking for a slot at different places, and each finds its own
-// again: the lines of a slot then stay in its core's cache.
-u32 slot_hint(const Store& store) {
-  u64 stack = reinterpret_cast<u64>(__builtin_frame_address(0)) >> 18;
-  u64 hash = shm::mix(stack * 31 + store.segment.self.index_plus_1);
-  return static_cast<u32>((hash & 0xffffffff) * store.segment.header->slot_count >> 32);
-}
-
 // Tells threads apart, for the question who flushed the last record's effects. The thread pointer is unique among
 // the live threads of a process, and a thread that ends has passed through a full barrier of the kernel.
 u64 thread_mark(const Store& store) {
@@ -37,7 +29,7 @@ const char* opcode_text(Opcode opcode) {
 }
 
 Tx::Tx(Store& store, Opcode opcode)
-    : store_(store), slot_(shm::take_slot(store.segment, slot_hint(store), store.waiter)) {
+    : store_(store), slot_(shm::take_slot(store.segment, shm::slot_hint(store.segment), store.waiter)) {
   lines_ = reinterpret_cast<StagedLine*>(store.staging_of(slot_));
   static_assert(sizeof(StagedLine) * layout::kMaxRecordLines <= kStagingBytes);
   shm::Slot& slot = store.segment.slots[slot_];

@@ -118,8 +118,9 @@ long copy_process(ChildRun* run, Process& from) {
   copy.is_child_view = true;
   if (from.fds != nullptr) {
     if (table == nullptr && !make_descriptor_table(copy)) return -ENOMEM;
-    memcpy(copy.fds - from.fd_end, from.fds - from.fd_end, from.fd_end * sizeof(FdWord));
-    if (table_end > from.fd_end) memset(copy.fds - table_end, 0, (table_end - from.fd_end) * sizeof(FdWord));
+    u64 used = align_up(from.fd_end, kFdsPerPage), once_used = align_up(table_end, kFdsPerPage);
+    memcpy(copy.fds - used, from.fds - used, used * sizeof(FdWord));
+    if (once_used > used) memset(copy.fds - once_used, 0, (once_used - used) * sizeof(FdWord));
   }
   copy_identity(copy, from, *t_thread.block);
   for (u32 i = 0; i < g_mount_count; ++i) {
@@ -139,11 +140,11 @@ void wipe_in_children(ThreadBlock& block) {
   block.is_wiped_in_children = raw_syscall(SYS_madvise, as_arg(block.stack), sizeof(ThreadBlock) - kBegin, MADV_WIPEONFORK) == 0;
 }
 
-void keep_block_words(ChildRun* run, const ThreadBlock& block) { memcpy(run->block_words, &block.next, kThreadWordsBytes); }
+void keep_block_words(ChildRun* run, const ThreadBlock& block) { memcpy(run->block_words, &block.in_flight, kThreadWordsBytes); }
 // In the child, before anything else of ours looks at its block.
 void restore_block_words() {
   ThreadBlock& block = *t_thread.block;
-  memcpy(&block.next, t_thread.forking->block_words, kThreadWordsBytes);
+  memcpy(&block.in_flight, t_thread.forking->block_words, kThreadWordsBytes);
   block.pending_count = 0; // signals that came before the fork are the parent's
   t_thread.forking = nullptr;
 }
@@ -238,7 +239,7 @@ long child_event(void* argument) {
   Process& process = current_process();
   g_threads = 1;
   reset_map_lock();
-  keep_only_block(&block);
+  keep_only_in_flight(*block.in_flight);
   forget_all_guests();
   for (u32 i = 0; i < g_mount_count; ++i) {
     if (process.pools[i] == nullptr) continue;

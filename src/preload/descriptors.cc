@@ -90,6 +90,14 @@ void set_fd_word(Process& process, u32 fd, FdWord word) {
   store_release(fd_entry(process, fd), word);
 }
 
+bool change_cloexec(Process& process, u32 fd, bool cloexec) {
+  for (;;) {
+    FdWord word = load_relaxed(fd_entry(process, fd));
+    if (!is_file(word)) return false;
+    if (change_fd_word(process, fd, word, cloexec ? word | kFdCloexec : word & ~kFdCloexec)) return true;
+  }
+}
+
 namespace {
 // With a low RLIMIT_NOFILE: beyond it, where the hard limit allows; else at its end.
 long dup_beyond_limit(int fd) {
@@ -216,20 +224,21 @@ void settle_cloexec(Process& process) {
   Locked locked(process);
   empty_stash_locked(process);
   for (u32 fd = 0; fd < process.fd_end; ++fd) {
-    FdWord word = load_relaxed(fd_entry(process, fd));
-    if (!is_file(word) || ((word & kFdCloexec) != 0) == ((word & kFdKernelCloexec) != 0)) continue;
-    raw_syscall(SYS_fcntl, fd, F_SETFD, (word & kFdCloexec) != 0 ? FD_CLOEXEC : 0);
-    set_fd_word(process, fd, word ^ kFdKernelCloexec);
+    for (;;) {
+      FdWord word = load_relaxed(fd_entry(process, fd));
+      if (!is_file(word) || ((word & kFdCloexec) != 0) == ((word & kFdKernelCloexec) != 0)) break;
+      if (change_fd_word(process, fd, word, word ^ kFdKernelCloexec))
+        raw_syscall(SYS_fcntl, fd, F_SETFD, (word & kFdCloexec) != 0 ? FD_CLOEXEC : 0);
+    }
   }
 }
 
 long close_file(Call& call, u32 fd, FdWord word) {
   Process& process = call.process;
-  {
-    Locked locked(process);
-    // Another thread may have been faster.
-    if (load_relaxed(fd_entry(process, fd)) != word) return -EBADF;
-    store_full(fd_entry(process, fd), kFdStashed | kFdClosing | (word & kFdKernelCloexec));
+  // Another thread may have been faster, or has changed a flag.
+  while (!change_fd_word(process, fd, word, kFdStashed | kFdClosing | (word & kFdKernelCloexec))) {
+    word = load_relaxed(fd_entry(process, fd));
+    if (!is_file(word)) return -EBADF;
   }
   if (is_multi_threaded() && leave_to_user(call, fd, mount_of(word))) return 0;
   Result<void> closed = vfs::close_handle(call.pool(mount_of(word)), fd);

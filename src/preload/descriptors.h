@@ -16,6 +16,10 @@ namespace pmemfile::preload {
 bool make_descriptor_table(Process& process);
 void free_descriptor_table(Process& process);
 void set_fd_word(Process& process, u32 fd, FdWord word);
+// Of a file: false if another thread has closed it, or changed its flags, meanwhile. What the caller loads then is not older than that.
+inline bool change_fd_word(Process& process, u32 fd, FdWord from, FdWord to) { return compare_exchange(fd_entry(process, fd), from, to); }
+// As the program sees it. False: there is no file any more.
+bool change_cloexec(Process& process, u32 fd, bool cloexec);
 
 // The lowest free number from `minimum` on, with a placeholder in it; the word of the table is kFdStashed until
 // the caller sets it.

@@ -111,7 +111,7 @@ intercept::Verdict serve(intercept::Frame& frame, Process& process) {
   for (;;) {
     t_thread.in_call = outer + 1;
     compiler_fence();
-    bool published = is_multi_threaded() && outer == 0;
+    bool published = is_multi_threaded() && outer == 0 && may_name_numbers(call);
     if (published) publish_numbers(call);
     // The kernel's answer to sigaltstack depends on where the thread stands.
     long result = outer != 0 || call.nr == SYS_sigaltstack ? dispatch(call)
@@ -156,7 +156,11 @@ ThreadBlock* thread_block() {
   if (is_syscall_error(room)) return nullptr;
   block = reinterpret_cast<ThreadBlock*>(room);
   raw_syscall(SYS_mprotect, room, sizeof block->guard, PROT_NONE);
-  register_block(block);
+  block->in_flight = claim_in_flight();
+  if (block->in_flight == nullptr) {
+    raw_syscall(SYS_munmap, room, sizeof(ThreadBlock));
+    return nullptr;
+  }
   t_thread.block = block;
   return block;
 }
@@ -164,7 +168,7 @@ ThreadBlock* thread_block() {
 void free_thread_block() {
   ThreadBlock* block = t_thread.block;
   if (block == nullptr) return;
-  unregister_block(block);
+  release_in_flight(*block->in_flight);
   free_groups(block->identity);
   t_thread.block = nullptr;
   raw_syscall(SYS_munmap, as_arg(block), sizeof(ThreadBlock));

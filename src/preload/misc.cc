@@ -10,6 +10,7 @@
 #include <fcntl.h>
 
 #include "preload/attach.h"
+#include "preload/descriptors.h"
 #include "preload/handlers.h"
 #include "preload/paths.h"
 
@@ -61,7 +62,7 @@ long h_ioctl(Call& call) {
     case FIOCLEX:
     case FIONCLEX: {
       bool set = (call.arg(1) & 0xffffffff) == FIOCLEX;
-      store_release(fd_entry(call.process, call.arg(0) & 0xffffffff), set ? word | kFdCloexec : word & ~kFdCloexec);
+      if (!change_cloexec(call.process, static_cast<u32>(call.arg(0)), set)) return -EBADF;
       return 0;
     }
     case FIONBIO:

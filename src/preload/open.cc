@@ -301,7 +301,7 @@ long h_close_range(Call& call) {
     run = fd + 1;
     if (!is_file(word)) continue;
     if ((flags & kSetCloexec) != 0)
-      set_fd_word(process, static_cast<u32>(fd), word | kFdCloexec);
+      change_cloexec(process, static_cast<u32>(fd), true);
     else
       close_file(call, static_cast<u32>(fd), word);
   }
@@ -331,11 +331,26 @@ long duplicate(Call& call, FdWord word, u32 minimum, bool cloexec) {
   return share_file(call, word, static_cast<u32>(call.arg(0)), fd.value(), cloexec);
 }
 
-// Closes the file on a number that is about to be something else; the placeholder stays where it is.
+// Closes the file on a number that is about to be something else; the placeholder stays where it is. The number is this call's until it sets
+// its word.
 void drop_file_for_replacement(Call& call, u32 fd, FdWord word) {
-  store_full(fd_entry(call.process, fd), kFdStashed | (word & kFdKernelCloexec));
   if (is_multi_threaded()) wait_for_users(call, fd);
   (void)vfs::close_handle(call.pool(mount_of(word)), fd);
+}
+
+// The kernel's descriptor onto the number of a file of ours. Nobody else closes that one from here on.
+long duplicate_from_kernel(Call& call, u32 from, u32 to, FdWord to_word, int flags) {
+  Process& process = call.process;
+  if (long bad = raw_syscall(SYS_fcntl, from, F_GETFD); bad < 0) return bad;
+  if (!change_fd_word(process, to, to_word, kFdStashed | kFdClosing)) return kLookAgain;
+  long made = raw_syscall(SYS_dup3, from, to, flags);
+  if (made < 0) {
+    store_full(fd_entry(process, to), to_word);
+    return made;
+  }
+  drop_file_for_replacement(call, to, to_word);
+  store_full(fd_entry(process, to), FdWord{0});
+  return made;
 }
 
 long duplicate_onto(Call& call, u32 from, u32 to, int flags, bool same_is_error) {
@@ -359,16 +374,13 @@ long duplicate_onto(Call& call, u32 from, u32 to, int flags, bool same_is_error)
     to_word = 0;
   }
   if (from_word == 0) { // the kernel's onto ours
+    if (is_file(to_word)) return duplicate_from_kernel(call, from, to, to_word, flags);
     if ((to_word & kFdStashed) != 0) empty_stash(process);
     long made = raw_syscall(SYS_dup3, from, to, flags);
-    if (made == -EINVAL) return kPassOn;
-    if (made < 0 || !is_file(to_word)) return made;
-    store_full(fd_entry(process, to), FdWord{0});
-    if (is_multi_threaded()) wait_for_users(call, to);
-    (void)vfs::close_handle(call.pool(mount_of(to_word)), to);
-    return made;
+    return made == -EINVAL ? kPassOn : made;
   }
   if (is_file(to_word)) {
+    if (!change_fd_word(process, to, to_word, kFdStashed | kFdClosing | (to_word & kFdKernelCloexec))) return kLookAgain;
     drop_file_for_replacement(call, to, to_word);
   } else {
     Result<void> placed = place_at(process, to);
@@ -387,12 +399,16 @@ long h_dup(Call& call) {
   }
   return is_file(word) ? duplicate(call, word, 0, false) : -EBADF;
 }
-long h_dup2(Call& call) {
-  return duplicate_onto(call, static_cast<u32>(call.arg(0)), static_cast<u32>(call.arg(1)), 0, false);
+namespace {
+long duplicate_onto_argument(Call& call, int flags, bool same_is_error) {
+  for (;;) {
+    long result = duplicate_onto(call, static_cast<u32>(call.arg(0)), static_cast<u32>(call.arg(1)), flags, same_is_error);
+    if (result != kLookAgain) return result;
+  }
 }
-long h_dup3(Call& call) {
-  return duplicate_onto(call, static_cast<u32>(call.arg(0)), static_cast<u32>(call.arg(1)), call.fd(2), true);
-}
+} // namespace
+long h_dup2(Call& call) { return duplicate_onto_argument(call, 0, false); }
+long h_dup3(Call& call) { return duplicate_onto_argument(call, call.fd(2), true); }
 
 // Calls of the kernel that make descriptors take the lowest numbers: the stash must not stand in their way.
 long h_makes_descriptor(Call& call) {
@@ -424,8 +440,7 @@ long h_fcntl(Call& call) {
     case F_GETFD:
       return (word & kFdCloexec) != 0 ? FD_CLOEXEC : 0;
     case F_SETFD:
-      set_fd_word(process, fd, (call.arg(2) & FD_CLOEXEC) != 0 ? word | kFdCloexec : word & ~kFdCloexec);
-      return 0;
+      return change_cloexec(process, fd, (call.arg(2) & FD_CLOEXEC) != 0) ? 0 : -EBADF;
     case F_GETFL:
       return (flags & O_PATH) != 0 ? flags : flags | 0100000; // O_LARGEFILE, as a 64-bit kernel has it
     case F_SETFL:

@@ -149,6 +149,7 @@ struct PendingSignal {
   int signal;
   u8 info[128]; // siginfo_t
 };
+struct InFlight; // inflight.h
 struct PathRoom { // for one path argument
   char path[kPathBytes];
   char todo[2 * kPathBytes];
@@ -157,15 +158,13 @@ struct PathRoom { // for one path argument
 struct alignas(4096) ThreadBlock {
   char guard[4096];
   char stack[64 * 1024 - 1024]; // its head shares a page with what follows: both are touched by every thread
-  ThreadBlock* next; // inflight.h
-  u32 in_use[4];     // numbers that the call under way may use, plus 1
+  InFlight* in_flight; // inflight.h
   u32 task_mounts;   // bits of mounts that calls of this thread were about (failed.h)
-  u64 deferred;      // mount << 32 | number + 1 that this thread has to close
   u32 pending_count; // signals that came during the call under way: waits end with EINTR
   u64 saved_mask;
   bool pending_restart; // all pending handlers were installed with SA_RESTART
   struct ChildRun* children; // children.cc: clones of this thread that are under way, innermost first
-  bool is_wiped_in_children; // of fork: they find zeros, and get the words from `next` to `identity` back (children.cc)
+  bool is_wiped_in_children; // of fork: they find zeros, and get the words from `in_flight` to `identity` back (children.cc)
   Identity identity; // with Process::identity_per_thread
   PendingSignal pending[kMaxPending];
   char escape[kPathBytes];
@@ -174,8 +173,8 @@ struct alignas(4096) ThreadBlock {
   PathRoom rooms[2];
   alignas(4096) u8 scratch[16384]; // its users mostly need one page
 };
-static_assert(offsetof(ThreadBlock, stack) + sizeof(ThreadBlock::stack) == offsetof(ThreadBlock, next));
-inline constexpr u64 kThreadWordsBytes = offsetof(ThreadBlock, pending) - offsetof(ThreadBlock, next);
+static_assert(offsetof(ThreadBlock, stack) + sizeof(ThreadBlock::stack) == offsetof(ThreadBlock, in_flight));
+inline constexpr u64 kThreadWordsBytes = offsetof(ThreadBlock, pending) - offsetof(ThreadBlock, in_flight);
 static_assert(sizeof(ThreadBlock::stack) % 16 == 0);
 
 // Initial-exec thread-local words.
@@ -201,7 +200,12 @@ inline Process& current_process() {
   Process* process = t_thread.process;
   return PMEMFILE_LIKELY(process == nullptr) ? g_process : *process;
 }
-inline FdWord& fd_entry(const Process& process, u64 fd) { return process.fds[-1 - static_cast<i64>(fd)]; }
+// Neighbours stand in different lines of one page: threads with neighbouring numbers would keep taking a common line from each other.
+inline constexpr u64 kFdsPerPage = 4096 / sizeof(FdWord);
+inline FdWord& fd_entry(const Process& process, u64 fd) {
+  u64 index = (fd & ~(kFdsPerPage - 1)) | (fd * 17 & (kFdsPerPage - 1));
+  return process.fds[-1 - static_cast<i64>(index)];
+}
 inline FdWord table_word(const Process& process, u64 fd) {
   return fd < load_relaxed(process.fd_end) ? load_relaxed(fd_entry(process, fd)) : 0;
 }

@@ -9,6 +9,12 @@ constexpr u32 kMiddleShift = 7, kTopShift = 14, kIndexMask = kHandlesPerPage - 1
 static_assert(kHandlesPerPage == 1u << kMiddleShift);
 constexpr u32 kTableMask = (1u << kHandleTableBits) - 1;
 
+// Of a leaf's handles neighbours stand in different lines: threads with neighbouring numbers would keep taking a common line from each other.
+constexpr u32 kSpread = 9, kInverse = 57;
+static_assert(kSpread * kInverse % kHandlesPerPage == 1);
+constexpr u32 leaf_word(u32 handle) { return handle * kSpread & kIndexMask; }
+constexpr u32 handle_in_leaf(u32 word) { return word * kInverse & kIndexMask; }
+
 // pack() of the process that has the page; 0: free.
 u64* page_owners(const Segment& v) { return v.at<u64>(v.header->page_owners_offset); }
 
@@ -93,12 +99,12 @@ u64* find_handle(const Segment& v, ProcessRef process, u32 handle) {
   u32 table = handle >> kHandleTableBits, index = handle & kTableMask;
   if (PMEMFILE_LIKELY(index < kHandlesPerPage)) {
     u64* leaf = follow(v, entry->first_leaf[table]);
-    return leaf == nullptr ? nullptr : leaf + index;
+    return leaf == nullptr ? nullptr : leaf + leaf_word(index);
   }
   u64* words = follow(v, entry->top_node[table]);
   if (words != nullptr) words = follow(v, words[index >> kTopShift]);
   if (words != nullptr) words = follow(v, words[(index >> kMiddleShift) & kIndexMask]);
-  return words == nullptr ? nullptr : words + (index & kIndexMask);
+  return words == nullptr ? nullptr : words + leaf_word(index);
 }
 
 Result<u64*> make_handle(Segment& v, ProcessRef process, u32 handle, u32* page_hint) {
@@ -114,7 +120,7 @@ Result<u64*> make_handle(Segment& v, ProcessRef process, u32 handle, u32* page_h
     if (words != nullptr) words = follow_or_make(v, words[(index >> kMiddleShift) & kIndexMask], process, page_hint);
   }
   if (words == nullptr) return Error(ENFILE);
-  return words + (index & kIndexMask);
+  return words + leaf_word(index);
 }
 
 void for_each_handle(const Segment& v, ProcessRef process, HandleVisitor visit, void* context) {
@@ -122,7 +128,7 @@ void for_each_handle(const Segment& v, ProcessRef process, HandleVisitor visit, 
   if (entry == nullptr) return;
   walk_tables(v, *entry, [&](u64* words, u64&, bool is_leaf, u32 first) {
     for (u32 i = 0; is_leaf && i < kHandlesPerPage; ++i)
-      if (u64 word = load_acquire(words[i]); word != 0 && (word & kClaimMark) == 0) visit(context, first + i, word);
+      if (u64 word = load_acquire(words[i]); word != 0 && (word & kClaimMark) == 0) visit(context, first + handle_in_leaf(i), word);
   });
 }
 

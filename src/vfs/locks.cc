@@ -237,7 +237,7 @@ void mark_locked(const shm::Segment& v, OpenDescription& description, const Requ
 // One attempt: applied, or EAGAIN with what stood in the way. EBADF: the description was closed meanwhile.
 Result<void> attempt(Pool& pool, OpenDescription& description, const Request& r, Obstacle* obstacle) {
   shm::Segment& v = open_tables(pool);
-  VTx tx(v, pool.store().waiter, slot_hint(v));
+  VTx tx(v, pool.store().waiter, shm::slot_hint(v));
   tx.lock(shm::description_key(v, static_cast<u64>(&description - shm::description_at(v, 0))));
   if (description.refs == 0) return Error(EBADF);
   Ino ino{description.ino};
@@ -330,7 +330,7 @@ Result<void> get_lock(Task& task, OpenDescription& description, const Request& r
   for (unsigned round = 0; round < 2; ++round) {
     FileLock found{};
     {
-      VTx tx(v, pool.store().waiter, slot_hint(v));
+      VTx tx(v, pool.store().waiter, shm::slot_hint(v));
       tx.lock(shm::description_key(v, static_cast<u64>(&description - shm::description_at(v, 0))));
       if (description.refs == 0) return Error(EBADF);
       Ino ino{description.ino};

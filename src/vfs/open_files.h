@@ -22,12 +22,6 @@ inline shm::Segment& open_tables(Pool& pool) {
 }
 inline const shm::Segment& open_tables(const Pool& pool) { return open_tables(const_cast<Pool&>(pool)); }
 
-// Each thread finds the slot that it used last again (as journal::Tx does).
-inline u32 slot_hint(const shm::Segment& v) {
-  u64 stack = reinterpret_cast<u64>(__builtin_frame_address(0)) >> 18;
-  return static_cast<u32>((shm::mix(stack * 31 + v.self.index_plus_1) & 0xffffffff) * v.header->slot_count >> 32);
-}
-
 // Null for what cannot be a description in use.
 inline shm::OpenDescription* find_description(const Pool& pool, Description description) {
   shm::OpenDescription* found = shm::description_at(open_tables(pool), static_cast<u32>(description));

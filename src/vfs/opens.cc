@@ -146,7 +146,7 @@ Result<OpenResult> open_unnamed(Task& task, At at, int flags, u32 mode, u32 hand
 Result<u32> make_description(Pool& pool, const inode::Attr& attr, u32 flags, u32 handle) {
   shm::Segment& v = open_tables(pool);
   bool shared = v.base == pool.store().segment.base; // else nobody looks at what is in use here
-  u32 hint = slot_hint(v);
+  u32 hint = shm::slot_hint(v);
   u64* word = TRY(shm::make_handle(v, v.self, handle, &shm::slot_hints(v, hint).page));
   if (load_acquire(*word) != 0) return Error(EBUSY);
   LeftInode left;
@@ -179,7 +179,7 @@ Result<u32> make_description(Pool& pool, const inode::Attr& attr, u32 flags, u32
 
 Result<void> make_reference(Pool& pool, shm::ProcessRef process, u32 handle, u32 index, bool mapping) {
   shm::Segment& v = open_tables(pool);
-  u32 hint = slot_hint(v);
+  u32 hint = shm::slot_hint(v);
   OpenDescription* description = shm::description_at(v, index);
   if (description == nullptr) return Error(EBADF);
   u64* word = TRY(shm::make_handle(v, process, handle, &shm::slot_hints(v, hint).page));
@@ -207,7 +207,7 @@ Result<void> drop_handle(Pool& pool, shm::ProcessRef process, u32 handle) {
   LeftInode left;
   Ino ino;
   {
-    VTx tx(v, pool.store().waiter, slot_hint(v));
+    VTx tx(v, pool.store().waiter, shm::slot_hint(v));
     tx.lock(shm::description_key(v, index));
     if (load_acquire(*word) != value) return Error(EBADF);
     u64 refs = load_relaxed(description->refs);
