@@ -45,5 +45,7 @@ struct SpaceCount {
 SpaceCount count_space(const journal::Store& store);
 // What statfs reports: kept in V, exact at rest.
 u64 free_blocks(const journal::Store& store);
+// Are there at least so many? Looks where this thread allocates, and no further than it has to.
+bool has_free_blocks(journal::Store& store, u64 count);
 
 } // namespace pmemfile::alloc

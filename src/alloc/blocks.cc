@@ -207,6 +207,25 @@ SpaceCount count_space(const Store& store) {
   return count;
 }
 
+bool has_free_blocks(Store& store, u64 count) {
+  const shm::Segment& v = store.segment;
+  View view(store);
+  bool exact = shm::hints_exact(v, group_count(store));
+  u64 free = 0, line = min_of(load_relaxed(store.cursors(shm::slot_hint(v)).data), line_count(store) - 1);
+  // What is formatted, or stands before the cursor in its group, does not count; if that decides, all of it is looked at.
+  for (u64 i = 0; i < group_count(store) && free < count; ++i) {
+    u64 group = line / layout::kLinesPerBlock, end = min_of((group + 1) * layout::kLinesPerBlock, line_count(store));
+    u64 hint = load_acquire(shm::hint_word(v, group)) & shm::kHintCountMask;
+    if (exact && hint != 0 && i != 0) {
+      free += hint - 1;
+      line = end;
+    }
+    for (; line < end && free < count; ++line) free += load_state(view, line).free().count();
+    if (line == line_count(store)) line = 0;
+  }
+  return free >= count || free_blocks(store) >= count;
+}
+
 u64 free_blocks(const Store& store) {
   const shm::Segment& v = store.segment;
   View view(store);

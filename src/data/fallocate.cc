@@ -48,8 +48,8 @@ Result<void> finish_change(journal::Store& store, Ino ino, u64 end) {
 // How many blocks of the range are missing, when that may be more than there are: so that a full pool is noticed
 // before anything is done.
 Result<void> check_space(journal::Store& store, Ino ino, u64 first, u64 end) {
+  if (alloc::has_free_blocks(store, end - first)) return {};
   u64 free = alloc::free_blocks(store);
-  if (end - first <= free) return {};
   u64 missing = 0;
   WalkBound bound(store);
   constexpr u32 kRuns = 16;

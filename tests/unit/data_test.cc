@@ -106,6 +106,8 @@ TEST(Data, RunsOutOfSpaceWithoutLosingAnything) {
     auto first = write_file(store, files[1], 0, base);
     u64 size = first.ok() ? 3000 : 0;
     u64 free_now = pool.free_blocks();
+    for (u64 wanted : {u64{0}, u64{1}, free_now / 2, free_now, free_now + 1, free_now * 2 + 2})
+      EXPECT_EQ(alloc::has_free_blocks(store, wanted), wanted <= free_now) << wanted << " of " << free_now;
     std::string more = random_bytes(random, 14 * kBlock);
     auto written = write_file(store, files[1], size, more);
     u64 wrote = written.ok() ? written.value().bytes : 0;
