@@ -128,6 +128,12 @@ Result<Ino> take_inode(Tx& tx, Ino near) {
   return take_from_new_block(tx);
 }
 
+Ino take_spare_inode(Tx& tx, Ino near) {
+  Ino ino = take_from_block(tx, BlockNo{load_relaxed(tx.store().cursors(tx.slot()).inode_block)});
+  if (ino == Ino{0}) find_inode_block(tx, min_of(line_of_block(layout::ino_block(near)), line_count(tx.store()) - 1), &ino);
+  return ino;
+}
+
 Result<void> release_inode(Tx& tx, Ino ino) {
   PoolOff start = layout::inode_offset(ino);
   for (u64 offset = 0; offset < layout::kInodeBytes; offset += layout::kLineBytes) tx.store_line(start + offset, {});

@@ -41,16 +41,39 @@ Result<void> shrink_pinned(journal::Tx& tx, inode::Attr& attr, u64 size) {
   return {};
 }
 
+// Blocks that would have to wait for somebody stopped go, with the whole map, to an inode without a name, which whoever looks for orphans
+// frees: so the file can be written at once. False: there is no inode to be had without waiting.
+Result<bool> give_away_contents(journal::Tx& tx, inode::Attr& attr, u64 size) {
+  Ino ino = inode::create_spare(tx, {.mode = S_IFREG, .uid = attr.uid, .gid = attr.gid, .nlink = 0}, attr.ino);
+  if (ino == Ino{0}) return false;
+  inode::Attr heir = TRY(inode::load(tx.view(), ino));
+  heir.size = size;
+  heir.blocks = attr.blocks;
+  heir.flags = attr.flags & layout::kFlagBeyondEof;
+  TRY(inode::add_orphan(tx, heir));
+  inode::store_mode(tx, heir);
+  inode::store_size(tx, heir);
+  for (unsigned i = 0; i < layout::kMapWords; ++i) {
+    tx.store(map_word_offset(ino, i), tx.load(map_word_offset(attr.ino, i)));
+    tx.store(map_word_offset(attr.ino, i), 0);
+  }
+  attr.blocks = 0;
+  return true;
+}
+
 // True when all blocks beyond the new size are gone; otherwise the rest is for finish_truncate.
 Result<bool> shrink(journal::Tx& tx, inode::Attr& attr, u64 size) {
+  u64 old_size = attr.size;
   attr.size = size;
-  bool all = attr.blocks == 0;
+  bool all = attr.blocks == 0, given_away = false;
   if (!all) {
     TRY(tx.exclude_overwriters(shm::inode_key(tx.store().segment, attr.ino)));
     if (PMEMFILE_LIKELY(!tx.leaves())) {
       tx.hurry(journal::Tx::Hurry::kOrLeave);
       all = TRY(free_step(tx, attr, div_up(size, layout::kBlockBytes), layout::kMaxFileBlocks));
       tx.hurry(journal::Tx::Hurry::kNo);
+    } else if (size == 0) {
+      all = given_away = TRY(give_away_contents(tx, attr, old_size));
     }
   }
   u16 flags = attr.flags;
@@ -62,6 +85,7 @@ Result<bool> shrink(journal::Tx& tx, inode::Attr& attr, u64 size) {
   if (attr.flags != flags) inode::store_mode(tx, attr);
   note_change(tx, attr);
   TRY(tx.commit());
+  if (given_away) inode::forget_orphan(tx.store());
   return all;
 }
 

@@ -108,8 +108,8 @@ Result<void> read_links(Store& store, Ino ino, Links& links) {
 
 i64 now_ns() { return coarse_realtime_ns(); }
 
-Result<Ino> create(Tx& tx, const NewInode& what, Ino near) {
-  Ino ino = TRY(alloc::take_inode(tx, near));
+namespace {
+void fill(Tx& tx, Ino ino, const NewInode& what) {
   i64 now = now_ns();
   Attr attr;
   attr.ino = ino;
@@ -124,6 +124,18 @@ Result<Ino> create(Tx& tx, const NewInode& what, Ino near) {
   tx.store_line(field(ino, 0), {mode_word(attr), attr.uid | u64{attr.gid} << 32, attr.size, attr.blocks, time, time, time});
   tx.store_line(field(ino, layout::kLineBytes), {layout::kInodeMagic | generation << 16, time, raw(what.parent), what.parent_key,
                                                  raw(attr.xattr_block), 0, what.rdev});
+}
+} // namespace
+
+Result<Ino> create(Tx& tx, const NewInode& what, Ino near) {
+  Ino ino = TRY(alloc::take_inode(tx, near));
+  fill(tx, ino, what);
+  return ino;
+}
+
+Ino create_spare(Tx& tx, const NewInode& what, Ino near) {
+  Ino ino = alloc::take_spare_inode(tx, near);
+  if (ino != Ino{0}) fill(tx, ino, what);
   return ino;
 }
 

@@ -46,6 +46,8 @@ struct NewInode {
 };
 // Takes and fills a new inode; its stripe is held afterwards. All times are now.
 Result<Ino> create(journal::Tx& tx, const NewInode& what, Ino near);
+// The same without waiting for anybody; Ino{0} if that cannot be.
+Ino create_spare(journal::Tx& tx, const NewInode& what, Ino near);
 
 void store_mode(journal::Tx& tx, const Attr& attr); // mode, flags, nlink
 void store_owner(journal::Tx& tx, const Attr& attr);
