@@ -112,6 +112,7 @@ class ChunkWriter {
   Result<u64> replace(MapEdit& edit, const MapSpan& span, u64 first);
   Result<u64> fill(BlockNo block, u64 count, u64 first);
   Result<void> commit(MapEdit& edit);
+  Result<void> give_back_replaced(MapEdit& edit);
 
   u64 inside() const { return position_ % layout::kBlockBytes; }
 
@@ -167,8 +168,21 @@ Result<void> ChunkWriter::run(Chunk& chunk) {
   return {};
 }
 
-Result<void> ChunkWriter::commit(MapEdit& edit) {
+// Where that would have to wait for somebody stopped they are left to an inode without a name.
+Result<void> ChunkWriter::give_back_replaced(MapEdit& edit) {
+  if (replaced_count_ == 0) return {};
+  if (PMEMFILE_UNLIKELY(tx_.leaves()) && TRY(inode::leave_data(tx_, replaced_, replaced_count_, attr_.ino))) {
+    for (u32 i = 0; i < replaced_count_; ++i) attr_.blocks -= replaced_[i].count;
+    return {};
+  }
+  if (PMEMFILE_LIKELY(!tx_.leaves())) tx_.hurry(journal::Tx::Hurry::kOrLeave);
   for (u32 i = 0; i < replaced_count_; ++i) TRY(edit.release(replaced_[i].start, replaced_[i].count));
+  tx_.hurry(journal::Tx::Hurry::kNo);
+  return {};
+}
+
+Result<void> ChunkWriter::commit(MapEdit& edit) {
+  TRY(give_back_replaced(edit));
   TRY(edit.finish());
   if (!edit.changed() && position_ <= attr_.size) {
     // Somebody else filled the hole meanwhile: nothing but contents has changed.
@@ -181,7 +195,9 @@ Result<void> ChunkWriter::commit(MapEdit& edit) {
   inode::store_size(tx_, attr_);
   inode::store_times(tx_, attr_);
   tx_.note_fresh_data();
-  return tx_.commit();
+  TRY(tx_.commit());
+  if (PMEMFILE_UNLIKELY(tx_.leaves())) inode::forget_orphan(request_.store);
+  return {};
 }
 
 // Writes at position_ as far as the map is alike; returns the bytes.

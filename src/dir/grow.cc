@@ -4,6 +4,7 @@
 // that a reader saw leads it, however far a stopped writer came with applying.
 #include "alloc/alloc.h"
 #include "dir/leaf.h"
+#include "inode/inode.h"
 
 namespace pmemfile::dir {
 namespace {
@@ -106,7 +107,7 @@ Result<void> split(Tx& tx, Ino dir, const Place& place, u64 key) {
     tx.store(place.word, low_pointer);
     tx.store(node_word(node, place.index + (layout::kTrieFanout >> depth)), high_pointer);
   }
-  return alloc::release_meta(tx, old);
+  return inode::release_or_leave(tx, old, dir);
 }
 
 // The free cells are enough but scattered.
@@ -114,7 +115,7 @@ Result<void> compact(Tx& tx, Ino dir, const Place& place) {
   Selection all;
   if (!TRY(select(tx.view(), place.leaf(), 0, 0, place.prefix_bits, true, all))) return Error(kErrnoCorrupt);
   tx.store(place.word, TRY(write_leaf(tx, dir, place.leaf(), place.level, place.depth, all)));
-  return alloc::release_meta(tx, place.leaf());
+  return inode::release_or_leave(tx, place.leaf(), dir);
 }
 
 // One step; true if there was room already.
@@ -141,6 +142,7 @@ Result<bool> grow_once(Tx& tx, Ino dir, std::string_view name) {
     return Error(ENOSPC); // more names of one hash than a leaf can hold
   }
   TRY(tx.commit());
+  if (PMEMFILE_UNLIKELY(tx.leaves())) inode::forget_orphan(store);
   return false;
 }
 

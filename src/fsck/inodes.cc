@@ -8,7 +8,7 @@ namespace {
 using layout::kInodesPerBlock;
 
 constexpr u16 kKnownFlags = layout::kFlagOrphan | layout::kFlagTruncating | layout::kFlagBeyondEof | layout::kFlagDead |
-                            layout::kFlagUnnamed | layout::kFlagFreeing | layout::kFlagList;
+                            layout::kFlagUnnamed | layout::kFlagFreeing | layout::kFlagHolder | layout::kFlagList;
 
 // What has no size to be cut to cannot be brought to its end, and its pool not be attached.
 u16 possible_flags(u32 type) { return type == kTypeFile ? kKnownFlags : kKnownFlags & ~layout::kFlagTruncating; }

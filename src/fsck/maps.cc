@@ -134,7 +134,7 @@ void check_xattr(Context& context, const Inode& inode) {
   u64 block = inode.xattr_block();
   if (!context.claim(block, Owner::kMeta, inode.offset() + layout::kInodeXattrBlock, inode.ino, Code::F0802, Cut::kZeroWord)) return;
   u64 words[kPtrsPerNode];
-  if (!context.load_block(block, inode.ino, words)) return;
+  if (!context.load_block(block, inode.ino, words) || (inode.flags() & layout::kFlagHolder) != 0) return;
   auto* bytes = reinterpret_cast<const u8*>(words);
   u64 at = 0;
   while (at + 4 <= layout::kXattrBytes) {

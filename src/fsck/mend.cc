@@ -152,7 +152,7 @@ bool mend_inode(Editor& editor, Context& context, const Finding& finding) {
     case Code::F0406: clear_inode(editor, finding.ino); return true;
     case Code::F0407: set_flags(editor, finding.ino, static_cast<u16>(finding.found & ~finding.expected), 0); return true;
     case Code::F0410:
-      set_flags(editor, finding.ino, layout::kFlagOrphan | layout::kFlagList | layout::kFlagTruncating | layout::kFlagFreeing | layout::kFlagDead, 0);
+      set_flags(editor, finding.ino, layout::kFlagOrphan | layout::kFlagList | layout::kFlagTruncating | layout::kFlagFreeing | layout::kFlagHolder | layout::kFlagDead, 0);
       return true;
     case Code::F0411: zero_inode_map(editor, finding.ino); return true;
     case Code::F0412: make_root(editor, finding.ino); return true;
@@ -235,7 +235,7 @@ void mend_counts(Editor& editor, Context& context, const Finding& finding) {
   if (finding.code == Code::F0405) set_links(finding.expected);
   if (finding.code == Code::F0408) {
     // As it has to be once it has a name again. What stands in a list leaves it at the next attachment with the flags that it has.
-    mode_word &= ~(u64{layout::kFlagDead | layout::kFlagFreeing} << 16);
+    mode_word &= ~(u64{layout::kFlagDead | layout::kFlagFreeing | layout::kFlagHolder} << 16);
     const InodeBlock& block = context.inode_block(finding.ino / layout::kInodesPerBlock);
     bool directory = (mode_word & 0170000) == kTypeDir;
     set_links(directory ? 2 + block.subdirectories[finding.ino % layout::kInodesPerBlock] : 1);

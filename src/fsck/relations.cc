@@ -173,7 +173,7 @@ void check_links(Context& context) {
     if (listed && inode.links() == 0 && (block.with_entries & bit) != 0)
       context.find(Code::F0906, inode.offset(), ino, inode.links(), 0);
     // Flags of what is in a list, and those of an inode without a name: a root is reached without one.
-    constexpr u16 kNameless = layout::kFlagDead | layout::kFlagFreeing;
+    constexpr u16 kNameless = layout::kFlagDead | layout::kFlagFreeing | layout::kFlagHolder;
     bool stale = !listed && (inode.flags() & (layout::kFlagOrphan | layout::kFlagList | layout::kFlagTruncating | kNameless)) != 0;
     if (stale || ((root || references != 0) && (inode.flags() & kNameless) != 0))
       context.find(Code::F0410, inode.offset(), ino, inode.flags(), 0);

@@ -3,6 +3,7 @@
 // Rules: hook-safe. Functions with a Tx want the inode's stripe held; functions with a View are for readers.
 #pragma once
 
+#include "alloc/alloc.h"
 #include "journal/tx.h"
 
 namespace pmemfile::inode {
@@ -75,6 +76,12 @@ Result<void> flush_times(journal::Store& store, Ino ino, Wait wait = Wait::kYes)
 // Puts an inode into the list of those that must not outlive their last user (link count 0, or a truncation that
 // takes several steps). Sets the flag in `attr`; the caller stores the mode. Idempotent.
 Result<void> add_orphan(journal::Tx& tx, Attr& attr);
+// Blocks that an operation replaces, and whose line of the bitmap somebody stopped holds, go to an inode without a name, which whoever looks for
+// orphans frees with them. What has replaced them is the caller's business, and forget_orphan after the commit if tx.leaves().
+// One metadata block: freed at once, or, once the operation has been restarted because that would have to wait, left.
+Result<void> release_or_leave(journal::Tx& tx, BlockNo meta, Ino near);
+// Blocks of data, in at most kPtrsPerNode blocks altogether. False: there is no inode to be had without waiting.
+Result<bool> leave_data(journal::Tx& tx, const alloc::Extent* extents, u32 count, Ino near);
 // For recovery, by the only process of the pool: every entry leaves its list, after the visitor has brought the inode to rest (freed its
 // contents, or finished its truncation).
 using OrphanVisitor = Result<void> (*)(void* context, Ino ino);
@@ -86,7 +93,8 @@ Result<void> empty_orphans(journal::Store& store, OrphanVisitor visit, void* con
 Result<void> release_orphan(journal::Store& store, Ino ino, u64 generation);
 // What is no orphan any more (a truncation that is finished) leaves its list; nothing is marked: it may have lost its last link meanwhile.
 Result<void> leave_list(journal::Store& store, u32 list);
-// Something may stand in a list that nobody has noted: whoever looks next looks there (shm::ProcessTable::forgotten).
+// Something may stand in a list that nobody has noted: one of this process's next opens looks there, and whoever buries one of the dead
+// (shm::ProcessTable::forgotten).
 void forget_orphan(journal::Store& store);
 // Takes what waits in front of its list off every list: somebody may have died who was about to. False: somebody stopped is in the way.
 // `empty`: nothing is left in any.

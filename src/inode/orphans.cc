@@ -1,4 +1,6 @@
 // Lists of inodes that must not outlive their last user.
+#include <sys/stat.h>
+
 #include "alloc/alloc.h"
 #include "inode/inode.h"
 #include "shm/process.h"
@@ -85,6 +87,50 @@ Result<void> add_orphan(Tx& tx, Attr& attr) {
   return {};
 }
 
+namespace {
+// An inode without a name, for what waits to be freed; its Attr has to be stored. Its number is 0 if there is none to be had without waiting.
+Result<Attr> create_holder(Tx& tx, Ino near) {
+  Ino ino = create_spare(tx, {.mode = S_IFREG, .nlink = 0}, near);
+  if (ino == Ino{0}) return Attr{};
+  Attr holder = TRY(load(tx.view(), ino));
+  TRY(add_orphan(tx, holder));
+  return holder;
+}
+} // namespace
+
+Result<void> release_or_leave(Tx& tx, BlockNo meta, Ino near) {
+  if (PMEMFILE_LIKELY(!tx.leaves())) {
+    tx.hurry(Tx::Hurry::kOrLeave);
+    Result<void> released = alloc::release_meta(tx, meta);
+    tx.hurry(Tx::Hurry::kNo);
+    return released;
+  }
+  Attr holder = TRY(create_holder(tx, near));
+  if (holder.ino == Ino{0}) return alloc::release_meta(tx, meta);
+  holder.flags |= layout::kFlagHolder;
+  store_mode(tx, holder);
+  store_xattr_block(tx, holder.ino, meta);
+  return {};
+}
+
+Result<bool> leave_data(Tx& tx, const alloc::Extent* extents, u32 count, Ino near) {
+  Attr holder = TRY(create_holder(tx, near));
+  if (holder.ino == Ino{0}) return false;
+  u64 pointers[layout::kPtrsPerNode] = {}, blocks = 0;
+  for (u32 i = 0; i < count; ++i)
+    for (u64 block = 0; block < extents[i].count; ++block) pointers[blocks++] = raw(extents[i].start) + block;
+  alloc::MetaBlock node = TRY(alloc::take_meta(tx));
+  journal::write_fresh_block(tx, node.block, node.was_meta, [&](unsigned line, u64(&words)[layout::kLineWords]) {
+    for (unsigned i = 0; i < layout::kLineWords; ++i) words[i] = pointers[line * layout::kLineWords + i];
+  });
+  tx.store(layout::inode_offset(holder.ino) + layout::inode_map_word(layout::kDirectCount), raw(node.block));
+  holder.size = (layout::kDirectCount + blocks) * layout::kBlockBytes;
+  holder.blocks = blocks + 1;
+  store_mode(tx, holder);
+  store_size(tx, holder);
+  return true;
+}
+
 Result<void> release_orphan(Store& store, Ino ino, u64 generation) {
   bool listed = false;
   u32 list = 0;
@@ -112,7 +158,10 @@ Result<void> leave_list(Store& store, u32 list) {
   return {};
 }
 
-void forget_orphan(Store& store) { fetch_add(shm::process_table(store.segment).forgotten, u64{1}); }
+void forget_orphan(Store& store) {
+  fetch_add(shm::process_table(store.segment).forgotten, u64{1});
+  store_release(store.has_left, 1u);
+}
 
 bool trim_orphans(Store& store, bool* empty) {
   bool all = true;

@@ -33,6 +33,7 @@ struct Store {
   // descriptions): set by the room that knows all of it; its context is this Store.
   shm::Waiter waiter{};
   u64 record_epoch = 0; // layout::State::record_epoch in force
+  u32 has_left = 0;       // something that this process could not free waits for one of its opens
   u64 slow_operation = 0; // that was waited for in vain (Tx::lock_soon): most likely its process is stopped
   // Where the users of a record slot, that is, mostly one thread, allocated last: hints, racy by design. On lines of their own:
   // all threads read what stands before.

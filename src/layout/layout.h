@@ -178,6 +178,7 @@ inline constexpr u16 kFlagBeyondEof = 4;  // written blocks may stand beyond the
 inline constexpr u16 kFlagUnnamed = 16;   // made without a name (O_TMPFILE): may be linked although it has no links
 inline constexpr u16 kFlagDead = 8;       // no links, users or contents: waits in its orphan list to come to the front
 inline constexpr u16 kFlagFreeing = 32;  // an orphan whose contents somebody frees: nobody else does, until recovery
+inline constexpr u16 kFlagHolder = 64; // without links, in an orphan list: its attribute block is some metadata block that waits to be freed
 // Bits 8..13 of an inode in an orphan list: its list is so many beyond that of its number (orphan_list).
 inline constexpr unsigned kFlagListShift = 8;
 inline constexpr u16 kFlagList = 0x3f00;

@@ -270,11 +270,6 @@ Result<u64> seek_file(Task& task, Description number, i64 offset, int whence) {
   return target;
 }
 
-// At our next open it is looked for.
-static void note_what_was_left(Pool& pool) {
-  if (PMEMFILE_UNLIKELY(load_relaxed(shm::process_table(pool.store().segment).forgotten) != 0)) PoolInternals::note_left(pool);
-}
-
 Result<void> truncate_open(Task& task, Description number, u64 size) {
   OpenDescription& description = *TRY(opened(*task.pool, number));
   Ino ino{description.ino};
@@ -282,7 +277,6 @@ Result<void> truncate_open(Task& task, Description number, u64 size) {
   TRY(drop_set_ids(task, ino));
   Shrinking shrinking(*task.pool, description);
   TRY(data::truncate(task.pool->store(), ino, size, shrinking.pinned()));
-  note_what_was_left(*task.pool);
   return {};
 }
 
@@ -307,7 +301,6 @@ Result<void> fallocate_file(Task& task, Description number, int mode, u64 offset
   Shrinking shrinking(*task.pool, description);
   Store& store = task.pool->store();
   TRY(with_space(store, [&] { return data::fallocate(store, ino, mode, offset, bytes, shrinking.pinned()); }));
-  note_what_was_left(*task.pool);
   return {};
 }
 

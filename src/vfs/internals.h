@@ -23,9 +23,9 @@ struct PoolInternals {
     return reinterpret_cast<Pool&>(store);
   }
   // Something of this process's entry is kPendingLeft, perhaps.
-  static void note_left(Pool& pool) { store_release(pool.has_left_, 1u); }
-  static void forget_left(Pool& pool) { store_full(pool.has_left_, 0u); }
-  static bool has_left(const Pool& pool) { return load_relaxed(pool.has_left_) != 0; }
+  static void note_left(Pool& pool) { store_release(pool.store_.has_left, 1u); }
+  static void forget_left(Pool& pool) { store_full(pool.store_.has_left, 0u); }
+  static bool has_left(const Pool& pool) { return load_relaxed(pool.store_.has_left) != 0; }
   // When an open tried in vain to free it.
   static i64 last_try(const Pool& pool) { return static_cast<i64>(load_relaxed(pool.last_try_ns_)); }
   static void set_last_try(Pool& pool, i64 now) { store_relaxed(pool.last_try_ns_, static_cast<u64>(now)); }

@@ -113,7 +113,6 @@ class Pool {
   journal::Store store_;
   u64 device_ = 0;
   u32 cut_off_ = 0;
-  u32 has_left_ = 0;
   u64 last_try_ns_ = 0;
   bool alone_ = false; // may only read, and does without the V of others
   int pool_fd_ = -1, segment_fd_ = -1, token_fd_ = -1;

@@ -218,11 +218,13 @@ Result<void> stage_xattrs(Tx& tx, inode::Attr& attr, const Change& change) {
     if (list.faulted()) return Error(EFAULT);
     new_block = fresh.block;
   }
-  if (raw(old_block) != 0) TRY(alloc::release_meta(tx, old_block));
+  if (raw(old_block) != 0) TRY(inode::release_or_leave(tx, old_block, attr.ino));
   inode::store_xattr_block(tx, attr.ino, new_block);
   attr.ctime_ns = inode::now_ns();
   inode::store_times(tx, attr);
-  return tx.commit();
+  TRY(tx.commit());
+  if (PMEMFILE_UNLIKELY(tx.leaves())) inode::forget_orphan(tx.store());
+  return {};
 }
 
 Result<void> change_xattrs(Task& task, At at, Follow follow, bool allow_empty, const Change& change) {

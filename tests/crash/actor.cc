@@ -141,6 +141,14 @@ void Actor::other_slot(const std::function<void()>& body) {
   if (failure) std::rethrow_exception(failure);
 }
 
+void Actor::beside_stopped(const std::function<void()>& body) {
+  journal::Store& store = pool_.store();
+  shm::LockKey key = shm::bitmap_key(store.segment, 0);
+  shm::lock_stripe(store.segment, held_.back(), key, store.waiter);
+  body();
+  shm::unlock_stripe(store.segment, held_.back(), key);
+}
+
 void Actor::fill(const std::string& path, u64 left) {
   make_file(path);
   u64 free_blocks = alloc::count_space(pool_.store()).free_blocks;

@@ -60,6 +60,11 @@ void role_change(Actor& actor) {
 
 namespace {
 
+Scenario beside_stopped(const std::string& name, Step setup, Step operation) {
+  constexpr u64 kTwoLinesOfBitmap = (layout::kBlocksPerBitmapLine + 16) * layout::kBlockBytes;
+  return {name + "-beside-stopped", std::move(setup), {[operation](Actor& a) { a.beside_stopped([&] { operation(a); }); }}, Between::kOldOrNew, false, kTwoLinesOfBitmap};
+}
+
 std::vector<Scenario> make_scenarios() {
   using A = Actor;
   auto none = [](A&) {};
@@ -142,6 +147,13 @@ std::vector<Scenario> make_scenarios() {
       {"rename-over-open-file", [](A& a) { small(a); a.open("/d/g", O_RDWR, 0); }, {[](A& a) { a.rename("/f", "/d/g"); }, [](A& a) { a.close(0); }}},
       {"tmpfile", small, {[](A& a) { a.open("/d", O_TMPFILE | O_RDWR, 0); }, [](A& a) { a.close(0); }}},
       {"write-and-fsync", [](A& a) { small(a); a.open("/f", O_RDWR, 0); }, {[](A& a) { a.append("/f", text(10)); }, [](A& a) { a.sync(0); }, [](A& a) { a.close(0); }}},
+      // What cannot be freed without waiting for somebody who is stopped.
+      beside_stopped("split-leaf", nearly_full_leaf, [](A& a) { a.link("/f", long_name(15)); }),
+      beside_stopped("setxattr-again", [](A& a) { small(a); a.set_attribute("/f", "user.one", text(20)); }, [](A& a) { a.set_attribute("/f", "user.two", text(300)); }),
+      beside_stopped("overwrite-atomic", fragmented, [](A& a) { a.write("/x", 100, text(5 * kBlock, 'N'), true); }),
+      beside_stopped("truncate-to-nothing", fragmented, [](A& a) { a.truncate("/x", 0); }),
+      beside_stopped("truncate-shorter", fragmented, [](A& a) { a.truncate("/x", kBlock + 10); }),
+      beside_stopped("unlink-with-contents", small, [](A& a) { a.unlink("/d/g"); }),
       {"role-change", [](A& a) { role_change(a); a.unlink("/d/g"); }, {[](A& a) { a.append("/full", text(kBlock, 'n')); }}},
       {"write-after-role-change", role_change, {[](A& a) { a.unlink("/full"); }}},
       {"create-reusing-metadata", [](A& a) { nearly_full_leaf(a); for (int i = 15; i < 20; ++i) a.link("/f", long_name(i)); for (int i = 0; i < 20; ++i) a.unlink(long_name(i)); a.remove_directory("/e"); }, {[](A& a) { a.make_directory("/e2"); }, [](A& a) { a.make_file("/e2/x"); }}},
@@ -223,7 +235,7 @@ const std::vector<Scenario>& scenarios() {
 
 Played play(const Scenario& scenario, const std::string& dir) {
   std::string path = dir + "/recorded";
-  make_pool(path, layout::kMinPoolBytes);
+  make_pool(path, scenario.pool_bytes);
   vfs::AttachFailure failure{};
   Played played;
   played.run.image = read_image(path);

@@ -51,6 +51,9 @@ class Actor {
   void in_slot(u32 slot, const std::function<void()>& body);
   // Inside such a body: in the next slot.
   void other_slot(const std::function<void()>& body);
+  // Inside such a body: while one of the slots held has the first line of the bitmap, where what the setup made stands, as somebody who is
+  // stopped might.
+  void beside_stopped(const std::function<void()>& body);
 
   vfs::Pool& pool() { return pool_; }
 
@@ -79,6 +82,7 @@ struct Scenario {
   std::vector<Step> operations;
   Between between = Between::kOldOrNew;
   bool from_start = false; // attaching is explored, too
+  u64 pool_bytes = layout::kMinPoolBytes;
 };
 const std::vector<Scenario>& scenarios();
 

@@ -309,6 +309,17 @@ TEST_F(FsckTest, OrphanListsAreFollowed) {
   expect(image, Code::F0905);
 }
 
+// An inode that holds a block to be freed has nothing of its own, and no name: its block is no list of attributes.
+TEST_F(FsckTest, ANamedHolderOfABlockIsDamage) {
+  Image image = *good_;
+  u64 mode = inode_at(file_, layout::kInodeModeWord);
+  set_word(image, mode, word(image, mode) | u64{layout::kFlagHolder} << 16);
+  expect(image, Code::F0410);
+  fsck::Report report;
+  (void)fsck::repair(image, report);
+  EXPECT_TRUE(fsck::check(image).clean());
+}
+
 // Recovery brings such a truncation to its end, or refuses the pool.
 TEST_F(FsckTest, ADirectoryThatIsBeingTruncatedIsDamage) {
   Image image = *good_;

@@ -58,11 +58,14 @@ class HeldUpTest : public OpensTest {
     done.get();
     return in_time;
   }
+  static fsck::Report check_file(const std::string& path) {
+    std::ifstream file(path, std::ios::binary);
+    std::vector<char> image{std::istreambuf_iterator<char>(file), {}};
+    return fsck::check(std::as_bytes(std::span(image)));
+  }
   // What a power failure left: sound, with orphans, and without them once it is attached.
   void expect_recovers(const std::string& cut_off, u64 free) {
-    std::ifstream file(cut_off, std::ios::binary);
-    std::vector<char> image{std::istreambuf_iterator<char>(file), {}};
-    fsck::Report report = fsck::check(std::as_bytes(std::span(image)));
+    fsck::Report report = check_file(cut_off);
     EXPECT_TRUE(report.clean());
     EXPECT_GE(report.totals.orphans, 1u);
     std::filesystem::create_directory(shm_dir_of(cut_off));
@@ -72,11 +75,14 @@ class HeldUpTest : public OpensTest {
     std::filesystem::remove_all(shm_dir_of(cut_off));
     std::filesystem::remove(cut_off);
   }
-  void expect_all_freed_at_next_open() {
+  u64 free_blocks_after_an_open() {
     usleep(30'000); // of a coarse clock; one that tried in vain is followed by some that do not try
     open("stays", O_RDONLY, kHandle);
     EXPECT_EQ(close(kHandle), 0);
-    EXPECT_EQ(free_blocks(), before_);
+    return free_blocks();
+  }
+  void expect_all_freed_at_next_open() {
+    EXPECT_EQ(free_blocks_after_an_open(), before_);
   }
 
   u64 before_ = 0;
@@ -181,6 +187,47 @@ TEST_F(HeldUpTest, WhatWasEmptiedIsWrittenWithoutWaiting) {
     EXPECT_EQ(unlink_path("f"), 0);
     expect_all_freed_at_next_open();
   }
+}
+
+// Blocks that are replaced and given back on the way: a leaf that is split, a list of attributes, contents under data=atomic.
+TEST_F(HeldUpTest, WhatReplacesBlocksWaitsForNobody) {
+  constexpr unsigned kNames = 70; // more than a leaf holds
+  make("f", 14'000);
+  auto set = [&](std::string value) {
+    return vfs::setxattr_at(task_, at("f"), vfs::Follow::kYes, false, "user.a", value.data(), value.size(), 0).error();
+  };
+  EXPECT_EQ(set("one"), 0);
+  ASSERT_EQ(vfs::mkdir_at(task_, at("d"), 0755).error(), 0);
+  make("d/0", 0);
+  pool_->store().atomic_data = true;
+  std::future<void> done;
+  {
+    shm::VTx stopped(other_->store().segment, other_->store().waiter, 40);
+    stopped.lock(shm::bitmap_key(v(), 0)); // of two; all that there is stands there
+    done = std::async(std::launch::async, [&] {
+      for (unsigned i = 1; i < kNames; ++i) make("d/" + std::to_string(i), 0);
+      EXPECT_EQ(set("two"), 0);
+      write(open("f", O_RDWR, kOther), std::string(13'000, 'y'), 100);
+      EXPECT_EQ(close(kOther), 0);
+    });
+    EXPECT_EQ(done.wait_for(2s), std::future_status::ready);
+    std::filesystem::copy_file(path_, path_ + "-cut-off");
+  }
+  done.get();
+  EXPECT_EQ(read(open("f", O_RDONLY, kOther), 20'000, 0), std::string(100, 'x') + std::string(13'000, 'y') + std::string(900, 'x'));
+  EXPECT_EQ(close(kOther), 0);
+  char value[4];
+  EXPECT_EQ(vfs::getxattr_at(task_, at("f"), vfs::Follow::kYes, false, "user.a", value, sizeof value).value(), 3u);
+  EXPECT_EQ(std::string(value, 3), "two");
+  expect_recovers(path_ + "-cut-off", free_blocks_after_an_open());
+  for (unsigned i = 0; i < kNames; ++i) EXPECT_EQ(unlink_path("d/" + std::to_string(i)), 0);
+  EXPECT_EQ(vfs::rmdir_at(task_, at("d")).error(), 0);
+  EXPECT_EQ(unlink_path("f"), 0);
+  // A block of inodes more may be in use than before.
+  EXPECT_GE(free_blocks_after_an_open() + 1, before_);
+  fsck::Report report = check_file(path_);
+  EXPECT_TRUE(report.clean());
+  EXPECT_EQ(report.totals.orphans, 0u);
 }
 
 TEST_F(HeldUpTest, WhatAnotherProcessLeftIsNoLackOfSpace) {
