@@ -156,6 +156,21 @@ long check_copied(Call& call) {
   return reads && writes && (sides[1].flags & O_APPEND) == 0 ? 0 : -EBADF;
 }
 
+// Between file systems callers copy by themselves (EXDEV), and with larger files in larger pieces than we would. But for each small one
+// they take a buffer whose pages they touch first. A size of 0 need not mean that nothing can be read (/proc).
+bool is_copied_here(Call& call, FdWord in) {
+  constexpr u64 kSmall = 128 * 1024;
+  u64 size = 0;
+  if (in != 0) {
+    inode::Attr attr;
+    if (inode::read_into(call.pool(mount_of(in)).store(), vfs::info(call.pool(mount_of(in)), description_of(in)).ino, attr).ok()) size = attr.size;
+  } else {
+    struct stat status {};
+    if (raw_syscall(SYS_fstat, call.fd(0), as_arg(&status)) == 0) size = static_cast<u64>(status.st_size);
+  }
+  return size != 0 && size <= kSmall;
+}
+
 // From a description to itself, both from where it stands.
 long copy_onto_itself(Call& call, FdWord word, u64 bytes) {
   vfs::Task task = make_task(call, mount_of(word));
@@ -192,10 +207,14 @@ long h_copy_file_range(Call& call) {
   if (in == 0 && out == 0) return kPassOn;
   long wrong = check_copied(call);
   if (wrong != 0) return wrong;
-  if (in == 0 || out == 0 || mount_of(in) != mount_of(out)) return -EXDEV; // callers copy by themselves then
   OffsetArgument from(call, 1), to(call, 3);
   if (from.error() != 0) return from.error();
   if (to.error() != 0) return to.error();
+  if (in == 0 || out == 0 || mount_of(in) != mount_of(out)) {
+    if (!is_copied_here(call, in)) return -EXDEV;
+    long copied = copy_between(call, End{call.fd(0), in, from.get()}, End{call.fd(2), out, to.get()}, call.arg(4), true);
+    return copied > 0 && (!from.put_back() || !to.put_back()) ? -EFAULT : copied;
+  }
   vfs::Task task = make_task(call, mount_of(in));
   task.scratch = call.block.scratch;
   task.scratch_bytes = sizeof call.block.scratch;
