@@ -34,8 +34,9 @@ Result<void> release_meta(journal::Tx& tx, BlockNo block);
 // Takes a free inode number (its lines are all zero but for trailers) and the stripe of that inode. The caller
 // fills lines 0 and 1 in the same Tx. `near`: the parent's, for locality.
 Result<Ino> take_inode(journal::Tx& tx, Ino near);
-// The same among those that there are; Ino{0} if none is to be had without a new block, or without waiting.
-Ino take_spare_inode(journal::Tx& tx, Ino near);
+// The same without a restart, and without waiting for somebody else's lock as long as there is a free inode or block elsewhere; Ino{0} if
+// there is none.
+Result<Ino> take_spare_inode(journal::Tx& tx, Ino near);
 // Frees the inode: zeroes its lines in the Tx. The caller holds its stripe and has freed what it owned.
 Result<void> release_inode(journal::Tx& tx, Ino ino);
 

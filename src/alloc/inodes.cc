@@ -128,10 +128,12 @@ Result<Ino> take_inode(Tx& tx, Ino near) {
   return take_from_new_block(tx);
 }
 
-Ino take_spare_inode(Tx& tx, Ino near) {
+Result<Ino> take_spare_inode(Tx& tx, Ino near) {
   Ino ino = take_from_block(tx, BlockNo{load_relaxed(tx.store().cursors(tx.slot()).inode_block)});
   if (ino == Ino{0}) find_inode_block(tx, min_of(line_of_block(layout::ino_block(near)), line_count(tx.store()) - 1), &ino);
-  return ino;
+  if (ino != Ino{0}) return ino;
+  Result<Ino> fresh = take_from_new_block(tx);
+  return fresh.error() == ENOSPC ? Result<Ino>(Ino{0}) : fresh;
 }
 
 Result<void> release_inode(Tx& tx, Ino ino) {

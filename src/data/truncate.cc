@@ -42,9 +42,9 @@ Result<void> shrink_pinned(journal::Tx& tx, inode::Attr& attr, u64 size) {
 }
 
 // Blocks that would have to wait for somebody stopped go, with the whole map, to an inode without a name, which whoever looks for orphans
-// frees: so the file can be written at once. False: there is no inode to be had without waiting.
+// frees: so the file can be written at once. False: there is no inode to be had.
 Result<bool> give_away_contents(journal::Tx& tx, inode::Attr& attr, u64 size) {
-  Ino ino = inode::create_spare(tx, {.mode = S_IFREG, .uid = attr.uid, .gid = attr.gid, .nlink = 0}, attr.ino);
+  Ino ino = TRY(inode::create_spare(tx, {.mode = S_IFREG, .uid = attr.uid, .gid = attr.gid, .nlink = 0}, attr.ino));
   if (ino == Ino{0}) return false;
   inode::Attr heir = TRY(inode::load(tx.view(), ino));
   heir.size = size;
@@ -89,6 +89,19 @@ Result<bool> shrink(journal::Tx& tx, inode::Attr& attr, u64 size) {
   return all;
 }
 
+// Of a file that somebody could not bring to its size: without waiting for its end. kMustFinish if that cannot be.
+Result<void> empty_unfinished(journal::Tx& tx, inode::Attr& attr) {
+  TRY(tx.exclude_overwriters(shm::inode_key(tx.store().segment, attr.ino)));
+  if (!TRY(give_away_contents(tx, attr, attr.size))) return Error(kMustFinish);
+  attr.size = 0;
+  attr.flags &= static_cast<u16>(~(layout::kFlagTruncating | layout::kFlagBeyondEof));
+  inode::store_mode(tx, attr);
+  note_change(tx, attr);
+  TRY(tx.commit());
+  inode::forget_orphan(tx.store());
+  return {};
+}
+
 // One step of what frees blocks from `low` on; true when done.
 template <class Done>
 Result<bool> free_more(journal::Tx& tx, inode::Attr& attr, u64 low, Done&& done) {
@@ -109,9 +122,19 @@ Result<inode::Attr> lock_and_load(journal::Tx& tx, Ino ino) {
 Result<void> truncate(journal::Store& store, Ino ino, u64 size, bool pinned) {
   if (!store.inode_in_range(ino)) return Error(kErrnoCorrupt);
   if (size > layout::kMaxFileBytes) return Error(EFBIG);
+  bool emptied = false;
+  u32 list = 0;
   bool done = TRY(run_in_order(store, ino, journal::Opcode::kTruncate, [&](journal::Tx& tx) -> Result<bool> {
     TRY(tx.lock(shm::inode_key(store.segment, ino)));
-    inode::Attr attr = TRY(load_locked(tx, ino));
+    inode::Attr attr;
+    Result<void> loaded = load_locked(tx, ino, attr);
+    if (PMEMFILE_UNLIKELY(loaded.error() == kMustFinish) && size == 0 && !pinned && has_map(attr)) {
+      emptied = attr.nlink != 0;
+      list = layout::orphan_list(ino, attr.flags);
+      TRY(empty_unfinished(tx, attr));
+      return true;
+    }
+    TRY(std::move(loaded));
     if (size >= attr.size) {
       TRY(grow(tx, attr, size));
       return true;
@@ -121,6 +144,7 @@ Result<void> truncate(journal::Store& store, Ino ino, u64 size, bool pinned) {
     TRY(shrink_pinned(tx, attr, size));
     return true;
   }));
+  if (PMEMFILE_UNLIKELY(emptied)) return inode::leave_list(store, list);
   return done ? Result<void>() : finish_or_leave(store, ino);
 }
 

@@ -1,6 +1,6 @@
 // Growth: a leaf without room is rewritten as two leaves, each with half of its keys.
 //
-// The old leaf stays as it was and is given back in the same operation. So an entry stands, unchanged, wherever the shape
+// The old leaf stays as it was and is given back, or left to be, in the same operation. So an entry stands, unchanged, wherever the shape
 // that a reader saw leads it, however far a stopped writer came with applying.
 #include "alloc/alloc.h"
 #include "dir/leaf.h"

@@ -151,9 +151,13 @@ bool mend_inode(Editor& editor, Context& context, const Finding& finding) {
     case Code::F0403: editor.set_word(inode + layout::kInodeSize, finding.expected); return true;
     case Code::F0406: clear_inode(editor, finding.ino); return true;
     case Code::F0407: set_flags(editor, finding.ino, static_cast<u16>(finding.found & ~finding.expected), 0); return true;
-    case Code::F0410:
-      set_flags(editor, finding.ino, layout::kFlagOrphan | layout::kFlagList | layout::kFlagTruncating | layout::kFlagFreeing | layout::kFlagHolder | layout::kFlagDead, 0);
+    case Code::F0410: {
+      // The list that it does stand in stays its own.
+      const InodeBlock& block = context.inode_block(finding.ino / layout::kInodesPerBlock);
+      u16 list = (block.orphans >> finding.ino % layout::kInodesPerBlock & 1) != 0 ? u16{0} : layout::kFlagList;
+      set_flags(editor, finding.ino, layout::kFlagOrphan | list | layout::kFlagTruncating | layout::kFlagFreeing | layout::kFlagHolder | layout::kFlagDead, 0);
       return true;
+    }
     case Code::F0411: zero_inode_map(editor, finding.ino); return true;
     case Code::F0412: make_root(editor, finding.ino); return true;
     // Contents are worth more than a size that does not fit them.

@@ -133,9 +133,11 @@ Result<Ino> create(Tx& tx, const NewInode& what, Ino near) {
   return ino;
 }
 
-Ino create_spare(Tx& tx, const NewInode& what, Ino near) {
-  Ino ino = alloc::take_spare_inode(tx, near);
-  if (ino != Ino{0}) fill(tx, ino, what);
+Result<Ino> create_spare(Tx& tx, const NewInode& what, Ino near) {
+  Ino ino = TRY(alloc::take_spare_inode(tx, near));
+  if (ino == Ino{0}) return ino;
+  fill(tx, ino, what);
+  tx.note_left(ino); // should this thread end before it has told anybody
   return ino;
 }
 

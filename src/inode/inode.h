@@ -47,8 +47,8 @@ struct NewInode {
 };
 // Takes and fills a new inode; its stripe is held afterwards. All times are now.
 Result<Ino> create(journal::Tx& tx, const NewInode& what, Ino near);
-// The same without waiting for anybody; Ino{0} if that cannot be.
-Ino create_spare(journal::Tx& tx, const NewInode& what, Ino near);
+// The same for what waits to be freed, noted in the slot (Tx::note_left): see alloc::take_spare_inode.
+Result<Ino> create_spare(journal::Tx& tx, const NewInode& what, Ino near);
 
 void store_mode(journal::Tx& tx, const Attr& attr); // mode, flags, nlink
 void store_owner(journal::Tx& tx, const Attr& attr);
@@ -80,7 +80,7 @@ Result<void> add_orphan(journal::Tx& tx, Attr& attr);
 // orphans frees with them. What has replaced them is the caller's business, and forget_orphan after the commit if tx.leaves().
 // One metadata block: freed at once, or, once the operation has been restarted because that would have to wait, left.
 Result<void> release_or_leave(journal::Tx& tx, BlockNo meta, Ino near);
-// Blocks of data, in at most kPtrsPerNode blocks altogether. False: there is no inode to be had without waiting.
+// Blocks of data, in at most kPtrsPerNode blocks altogether. False: there is no inode or block for that.
 Result<bool> leave_data(journal::Tx& tx, const alloc::Extent* extents, u32 count, Ino near);
 // For recovery, by the only process of the pool: every entry leaves its list, after the visitor has brought the inode to rest (freed its
 // contents, or finished its truncation).

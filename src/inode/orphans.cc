@@ -88,9 +88,9 @@ Result<void> add_orphan(Tx& tx, Attr& attr) {
 }
 
 namespace {
-// An inode without a name, for what waits to be freed; its Attr has to be stored. Its number is 0 if there is none to be had without waiting.
+// An inode without a name, for what waits to be freed; its Attr has to be stored. Its number is 0 if there is none to be had.
 Result<Attr> create_holder(Tx& tx, Ino near) {
-  Ino ino = create_spare(tx, {.mode = S_IFREG, .nlink = 0}, near);
+  Ino ino = TRY(create_spare(tx, {.mode = S_IFREG, .nlink = 0}, near));
   if (ino == Ino{0}) return Attr{};
   Attr holder = TRY(load(tx.view(), ino));
   TRY(add_orphan(tx, holder));
@@ -114,12 +114,17 @@ Result<void> release_or_leave(Tx& tx, BlockNo meta, Ino near) {
 }
 
 Result<bool> leave_data(Tx& tx, const alloc::Extent* extents, u32 count, Ino near) {
+  Result<alloc::MetaBlock> taken = alloc::take_meta(tx);
+  if (taken.error() == ENOSPC) return false;
+  alloc::MetaBlock node = TRY(std::move(taken));
   Attr holder = TRY(create_holder(tx, near));
-  if (holder.ino == Ino{0}) return false;
+  if (holder.ino == Ino{0}) {
+    TRY(alloc::release_meta(tx, node.block));
+    return false;
+  }
   u64 pointers[layout::kPtrsPerNode] = {}, blocks = 0;
   for (u32 i = 0; i < count; ++i)
     for (u64 block = 0; block < extents[i].count; ++block) pointers[blocks++] = raw(extents[i].start) + block;
-  alloc::MetaBlock node = TRY(alloc::take_meta(tx));
   journal::write_fresh_block(tx, node.block, node.was_meta, [&](unsigned line, u64(&words)[layout::kLineWords]) {
     for (unsigned i = 0; i < layout::kLineWords; ++i) words[i] = pointers[line * layout::kLineWords + i];
   });

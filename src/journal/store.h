@@ -1,6 +1,6 @@
 // Store: one process's attachment to a pool as the lower rooms see it: medium, geometry, shared segment.
 //
-// Owner: the vfs room's Pool. Rules: constant after attach but for the cursors; hook-safe.
+// Owner: the vfs room's Pool. Rules: constant after attach but for the cursors, has_left and slow_operation; hook-safe.
 #pragma once
 
 #include "base/siphash.h"

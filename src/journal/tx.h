@@ -68,7 +68,7 @@ class Tx {
   bool leaves() const { return leaves_; }
   bool holds(shm::LockKey key) const;
   // Waits until no slot overwrites data under `key` in place, and keeps new ones out until the Tx ends. For
-  // what takes blocks away from a file. The stripe must be held. A hurried operation does not wait long: EAGAIN.
+  // what takes blocks away from a file. The stripe must be held. A hurried operation does not wait long: it fails or begins again.
   Result<void> exclude_overwriters(shm::LockKey key);
 
   u64 load(PoolOff offset) const { return view().load(offset); }

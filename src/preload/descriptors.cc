@@ -211,13 +211,19 @@ Result<void> place_at(Process& process, u32 fd) {
   for (u32 i = 0; i < process.stash_count; ++i)
     if (process.stash[i] == fd) {
       remove_from_stash(process, i); // the placeholder is there already
+      set_fd_word(process, fd, load_relaxed(fd_entry(process, fd)) | kFdReplaced);
       return {};
     }
   if (fd >= kMaxDescriptors) return Error(EBADF);
+  FdWord word = table_word(process, fd);
+  if (is_file(word) || (word & (kFdClosing | kFdReplaced)) != 0) return Error(EAGAIN);
+  if (word != 0) return Error(EBUSY); // another thread is opening something there
+  // Who uses what the number is yet looks again, and finds what it will be.
+  set_fd_word(process, fd, kFdStashed | kFdReplaced | kFdKernelCloexec);
   long made = raw_syscall(SYS_dup3, base, fd, O_CLOEXEC);
-  if (made < 0) return Error(static_cast<int>(-made));
-  set_fd_word(process, fd, kFdStashed | kFdKernelCloexec);
-  return {};
+  if (made >= 0) return {};
+  set_fd_word(process, fd, 0);
+  return Error(static_cast<int>(-made));
 }
 
 void settle_cloexec(Process& process) {
@@ -240,11 +246,12 @@ long close_file(Call& call, u32 fd, FdWord word) {
     word = load_relaxed(fd_entry(process, fd));
     if (!is_file(word)) return -EBADF;
   }
-  if (is_multi_threaded() && leave_to_user(call, fd, mount_of(word))) return 0;
-  Result<void> closed = vfs::close_handle(call.pool(mount_of(word)), fd);
-  give_back_number(process, fd);
+  Result<u32> vacated = vacate_handle(call, fd, mount_of(word), true);
   // The number is free whatever became of the pool.
-  return call.pool(mount_of(word)).is_cut_off() ? 0 : to_long(closed);
+  give_back_number(process, fd);
+  if (!vacated.ok()) return call.pool(mount_of(word)).is_cut_off() ? 0 : -vacated.error();
+  close_vacated(call, fd, mount_of(word), vacated.value());
+  return 0;
 }
 
 } // namespace pmemfile::preload

@@ -30,7 +30,7 @@ void give_back_number(Process& process, u32 fd);
 void take_placeholder(Process& process);
 // Closes all stashed numbers in the kernel.
 void empty_stash(Process& process);
-// Puts a placeholder in place of whatever `fd` is; for dup2.
+// Puts a placeholder in place of what `fd` is in the kernel; for dup2. EAGAIN: it has become a file of ours; EBUSY: it is about to.
 Result<void> place_at(Process& process, u32 fd);
 // Before exec: close-on-exec of placeholders as the program wants it.
 void settle_cloexec(Process& process);

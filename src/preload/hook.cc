@@ -100,6 +100,28 @@ bool concerns_us(const intercept::Frame& frame, Process& process, u8 filter) {
   }
 }
 
+// Bits of the arguments that may be descriptors whose files the call uses. What dup2 replaces it does not use.
+unsigned numbers_among(long nr) {
+  switch (nr) {
+    case SYS_dup: case SYS_dup2: case SYS_dup3: case SYS_fcntl: case SYS_sendmsg: case SYS_recvmsg:
+      return 1;
+    default:
+      break;
+  }
+  switch (nr >= 0 && static_cast<u64>(nr) < kCalls ? kFilters.of[nr] : u8{Always}) {
+    case Fd0: case Dents: case Mask4: case Name4: case MakesName1:
+      return 1;
+    case Fd01:
+      return 1 | 2;
+    case Fd02:
+      return 1 | 4;
+    case Mmap:
+      return 16;
+    default:
+      return 1 | 2 | 4 | 16;
+  }
+}
+
 intercept::Verdict serve(intercept::Frame& frame, Process& process) {
   ThreadBlock* block = thread_block();
   if (PMEMFILE_UNLIKELY(block == nullptr)) {
@@ -111,8 +133,8 @@ intercept::Verdict serve(intercept::Frame& frame, Process& process) {
   for (;;) {
     t_thread.in_call = outer + 1;
     compiler_fence();
-    bool published = is_multi_threaded() && outer == 0 && may_name_numbers(call);
-    if (published) publish_numbers(call);
+    bool published = is_multi_threaded() && !process.is_child_view && outer == 0 && may_name_numbers(call);
+    if (published) publish_numbers(call, numbers_among(call.nr));
     // The kernel's answer to sigaltstack depends on where the thread stands.
     long result = outer != 0 || call.nr == SYS_sigaltstack ? dispatch(call)
                                                            : run_on_hook_stack(*block, frame.rsp(), dispatch_on_stack, &call);

@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include "preload/children.h"
 #include "preload/descriptors.h"
 
 namespace pmemfile::preload {
@@ -76,56 +77,98 @@ void keep_only_in_flight(InFlight& own) {
   };
   find([&](InFlight& one) {
     for (u32& number : one.numbers) clear(number);
-    if (load_relaxed(one.deferred) != 0) store_relaxed(one.deferred, u64{0});
+    clear(one.deferred);
     if (&one != &own) clear(one.taken);
     return false;
   });
 }
 
-void publish_numbers(const Call& call) {
+void publish_numbers(const Call& call, unsigned arguments) {
   u32(&numbers)[4] = call.block.in_flight->numbers;
-  store_relaxed(numbers[0], static_cast<u32>(call.arg(0)) + 1);
-  store_relaxed(numbers[1], static_cast<u32>(call.arg(1)) + 1);
-  store_relaxed(numbers[2], static_cast<u32>(call.arg(2)) + 1);
-  store_full(numbers[3], static_cast<u32>(call.arg(4)) + 1);
+  auto number = [&](unsigned index) { return (arguments >> index & 1) != 0 ? static_cast<u32>(call.arg(index)) + 1 : 0; };
+  store_relaxed(numbers[0], number(0));
+  store_relaxed(numbers[1], number(1));
+  store_relaxed(numbers[2], number(2));
+  store_full(numbers[3], number(4));
 }
+
+namespace {
+
+// A passing handle of one of the pools whose closing is left to a user of the number.
+struct Left {
+  u32 number;
+  u32 next; // in the chain of one thread: index + 1
+};
+Left g_left[kMaxMounts * vfs::kPassingHandles];
+
+void close_or_leave(const Call& call, u32 index, const InFlight* behind);
+
+// What was left to `thread`, but for `except`, goes to who stands behind it. True: `except` was among that.
+bool hand_on(const Call& call, u32 chain, const InFlight& thread, u32 except) {
+  bool found = false;
+  while (chain != 0) {
+    u32 index = chain - 1;
+    chain = g_left[index].next;
+    if (index == except) found = true;
+    else close_or_leave(call, index, &thread);
+  }
+  return found;
+}
+
+// Closes it unless somebody uses it. Looks only behind `behind`, to whom it was left before: so each gets it once, and those who name the
+// number as often as one looks do not keep it for ever.
+void close_or_leave(const Call& call, u32 index, const InFlight* behind) {
+  u32 number = g_left[index].number;
+  bool left = find([&](InFlight& other) {
+    if (behind != nullptr) {
+      if (&other == behind) behind = nullptr;
+      return false;
+    }
+    if (&other == call.block.in_flight || !uses(other, number)) return false;
+    for (u32 chain = load_relaxed(other.deferred);;) {
+      g_left[index].next = chain;
+      if (compare_exchange(other.deferred, chain, index + 1)) break;
+    }
+    // It may have gone before it could see our note.
+    return uses(other, number) || !hand_on(call, exchange(other.deferred, 0u), other, index);
+  });
+  if (!left) (void)vfs::close_handle(call.pool(index / vfs::kPassingHandles), vfs::kFirstPassingHandle + index % vfs::kPassingHandles);
+}
+
+// By another thread; a child in our memory has a table of its own.
+bool is_used(const Call& call, u32 fd) {
+  if (!is_multi_threaded() || call.process.is_child_view) return false;
+  return find([&](InFlight& other) { return &other != call.block.in_flight && uses(other, fd); });
+}
+
+} // namespace
 
 void withdraw_numbers(Call& call) {
   InFlight& own = *call.block.in_flight;
   for (unsigned i = 0; i < 3; ++i) store_release(own.numbers[i], 0u);
   store_full(own.numbers[3], 0u);
-  u64 deferred = load_relaxed(own.deferred) != 0 ? exchange(own.deferred, u64{0}) : 0;
-  if (deferred == 0) return;
-  u32 fd = static_cast<u32>(deferred) - 1, mount = static_cast<u32>(deferred >> 32);
-  if (leave_to_user(call, fd, mount)) return; // there is one more
-  (void)vfs::close_handle(call.pool(mount), fd);
-  give_back_number(call.process, fd);
+  if (PMEMFILE_UNLIKELY(load_relaxed(own.deferred) != 0)) hand_on(call, exchange(own.deferred, 0u), own, ~u32{0});
 }
 
-bool leave_to_user(const Call& call, u32 fd, u32 mount) {
-  u64 wanted = u64{mount} << 32 | (fd + 1);
-  bool left = false;
-  find([&](InFlight& other) {
-    if (&other == call.block.in_flight || !uses(other, fd)) return false;
-    u64 empty = 0;
-    while (!compare_exchange(other.deferred, empty, wanted)) { // it has one already: rare enough to wait
-      if (!uses(other, fd)) return true;
-      empty = 0;
-      raw_syscall(SYS_sched_yield);
-    }
-    u64 note = wanted;
-    // It may have left before it could see our note.
-    left = uses(other, fd) || !compare_exchange(other.deferred, note, u64{0});
-    return true;
-  });
-  return left;
-}
-
-void wait_for_users(const Call& call, u32 fd) {
-  for (unsigned tries = 0; tries < 10000; ++tries) { // a wait for a lock may last: then it loses its description
-    if (!find([&](InFlight& other) { return &other != call.block.in_flight && uses(other, fd); })) return;
+Result<u32> vacate_handle(Call& call, u32 fd, u32 mount, bool insist) {
+  constexpr unsigned kTries = 10000;
+  vfs::Pool& pool = call.pool(mount);
+  for (unsigned tries = 0; is_used(call, fd); ++tries) {
+    Result<u32> aside = vfs::set_handle_aside(pool, fd);
+    if (aside.error() != ENFILE) return aside;
+    if (!insist) return Error(ENFILE);
+    if (tries == kTries) break;
     raw_syscall(SYS_sched_yield);
   }
+  TRY(vfs::close_handle(pool, fd));
+  return 0u;
+}
+
+void close_vacated(Call& call, u32 fd, u32 mount, u32 handle) {
+  if (handle == 0) return;
+  u32 index = mount * vfs::kPassingHandles + handle - vfs::kFirstPassingHandle;
+  g_left[index].number = fd;
+  close_or_leave(call, index, nullptr);
 }
 
 } // namespace pmemfile::preload

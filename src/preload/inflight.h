@@ -2,9 +2,9 @@
 // the description from under them.
 //
 // Only while the process has several threads: a served call publishes the numbers
-// that it may use (arguments that are none do no harm), with a full barrier before
-// it reads the table. Who closes clears the table, then looks at all threads; a
-// number in use is closed by the thread that uses it, when it is done.
+// that it may use (one that is none may keep a file open as long as the call lasts), with a full barrier before
+// it reads the table. Who closes clears the table, then looks at all threads; what a
+// number in use refers to is set aside and closed by the thread that uses it, when it is done.
 // Rules: hook-safe; nothing here is locked. What a thread publishes stands in a line of its own, which outlives it.
 #pragma once
 
@@ -16,7 +16,7 @@ namespace pmemfile::preload {
 
 struct alignas(64) InFlight {
   u32 numbers[4]; // that the call under way may use, plus 1
-  u64 deferred;   // mount << 32 | number + 1 that this thread has to close
+  u32 deferred;   // what this thread has to close: a chain of passing handles (inflight.cc)
   u32 taken;      // by a thread
 };
 
@@ -38,13 +38,16 @@ inline bool may_name_numbers(const Call& call) {
       return true;
   }
 }
-void publish_numbers(const Call& call);
+// `arguments`: bits of those that may be descriptors.
+void publish_numbers(const Call& call, unsigned arguments);
 // Withdraws them and makes up for a close that was left to this thread.
 void withdraw_numbers(Call& call);
 
-// The table entry of `fd` is cleared already. True: whoever uses the number will close it.
-bool leave_to_user(const Call& call, u32 fd, u32 mount);
-// Waits until no other thread uses the number; for dup2 onto it, which needs it at once.
-void wait_for_users(const Call& call, u32 fd);
+// Closing, for who has taken the number from everybody else (its word says that it is no file). First the number's handle is freed: what
+// others still use it for stands under the passing handle that is returned; 0: nothing does. Then, when the number is what it shall be
+// (others may wait for that), what stands there is closed, or left to who uses it. ENFILE: no passing handle is free; with `insist` users are
+// waited for then, and at last lose their description.
+Result<u32> vacate_handle(Call& call, u32 fd, u32 mount, bool insist);
+void close_vacated(Call& call, u32 fd, u32 mount, u32 handle);
 
 } // namespace pmemfile::preload

@@ -276,7 +276,7 @@ long h_open_by_handle_at(Call& call) {
 
 long h_close(Call& call) {
   u32 fd = static_cast<u32>(call.arg(0));
-  FdWord word = call.file(0);
+  FdWord word = settled_word(call.process, fd);
   if (word == 0) {
     forget_listing(call.process, static_cast<int>(fd));
     note_kernel_close(call.process, fd);
@@ -295,7 +295,7 @@ long h_close_range(Call& call) {
   u64 end = fd_words_end(process);
   u64 run = first; // start of a stretch without anything of ours
   for (u64 fd = first; fd <= last && fd < end; ++fd) {
-    FdWord word = fd_word(process, fd);
+    FdWord word = settled_word(process, fd);
     if (word == 0) continue;
     if (run < fd) raw_syscall(SYS_close_range, static_cast<long>(run), static_cast<long>(fd - 1), flags);
     run = fd + 1;
@@ -331,29 +331,32 @@ long duplicate(Call& call, FdWord word, u32 minimum, bool cloexec) {
   return share_file(call, word, static_cast<u32>(call.arg(0)), fd.value(), cloexec);
 }
 
-// Closes the file on a number that is about to be something else; the placeholder stays where it is. The number is this call's until it sets
-// its word.
-void drop_file_for_replacement(Call& call, u32 fd, FdWord word) {
-  if (is_multi_threaded()) wait_for_users(call, fd);
-  (void)vfs::close_handle(call.pool(mount_of(word)), fd);
+// Takes the file's number, to make something else of it; `vacated`: what close_vacated is to be told. False: look again.
+bool take_number(Call& call, u32 fd, FdWord word, bool insist, u32& vacated) {
+  if (!change_fd_word(call.process, fd, word, kFdStashed | kFdClosing | kFdReplaced | (word & kFdKernelCloexec))) return false;
+  Result<u32> handle = vacate_handle(call, fd, mount_of(word), insist);
+  vacated = handle.ok() ? handle.value() : 0;
+  if (PMEMFILE_LIKELY(handle.error() != ENFILE)) return true;
+  // So many calls that use what the number was are under way: they go on now.
+  store_full(fd_entry(call.process, fd), word);
+  raw_syscall(SYS_sched_yield);
+  return false;
 }
 
-// The kernel's descriptor onto the number of a file of ours. Nobody else closes that one from here on.
-long duplicate_from_kernel(Call& call, u32 from, u32 to, FdWord to_word, int flags) {
+// The kernel's descriptor onto the number of a file of ours.
+long duplicate_from_kernel(Call& call, u32 from, u32 to, FdWord to_word, int flags, bool insist) {
   Process& process = call.process;
   if (long bad = raw_syscall(SYS_fcntl, from, F_GETFD); bad < 0) return bad;
-  if (!change_fd_word(process, to, to_word, kFdStashed | kFdClosing)) return kLookAgain;
+  u32 vacated = 0;
+  if (!take_number(call, to, to_word, insist, vacated)) return kLookAgain;
   long made = raw_syscall(SYS_dup3, from, to, flags);
-  if (made < 0) {
-    store_full(fd_entry(process, to), to_word);
-    return made;
-  }
-  drop_file_for_replacement(call, to, to_word);
-  store_full(fd_entry(process, to), FdWord{0});
+  if (made >= 0) store_full(fd_entry(process, to), FdWord{0});
+  else give_back_number(process, to); // another thread closed `from`
+  close_vacated(call, to, mount_of(to_word), vacated);
   return made;
 }
 
-long duplicate_onto(Call& call, u32 from, u32 to, int flags, bool same_is_error) {
+long duplicate_onto(Call& call, u32 from, u32 to, int flags, bool same_is_error, bool insist) {
   Process& process = call.process;
   FdWord from_word = fd_word(process, from), to_word = fd_word(process, to);
   for (unsigned tries = 0; (to_word & kFdClosing) != 0; ++tries) { // by another thread
@@ -374,18 +377,21 @@ long duplicate_onto(Call& call, u32 from, u32 to, int flags, bool same_is_error)
     to_word = 0;
   }
   if (from_word == 0) { // the kernel's onto ours
-    if (is_file(to_word)) return duplicate_from_kernel(call, from, to, to_word, flags);
+    if (is_file(to_word)) return duplicate_from_kernel(call, from, to, to_word, flags, insist);
     if ((to_word & kFdStashed) != 0) empty_stash(process);
     long made = raw_syscall(SYS_dup3, from, to, flags);
     return made == -EINVAL ? kPassOn : made;
   }
   if (is_file(to_word)) {
-    if (!change_fd_word(process, to, to_word, kFdStashed | kFdClosing | (to_word & kFdKernelCloexec))) return kLookAgain;
-    drop_file_for_replacement(call, to, to_word);
-  } else {
-    Result<void> placed = place_at(process, to);
-    if (!placed.ok()) return -placed.error();
+    u32 vacated = 0;
+    if (!take_number(call, to, to_word, insist, vacated)) return kLookAgain;
+    long shared = share_file(call, from_word, from, to, (flags & O_CLOEXEC) != 0);
+    close_vacated(call, to, mount_of(to_word), vacated);
+    return shared;
   }
+  Result<void> placed = place_at(process, to);
+  if (placed.error() == EAGAIN) return kLookAgain;
+  if (!placed.ok()) return -placed.error();
   return share_file(call, from_word, from, to, (flags & O_CLOEXEC) != 0);
 }
 
@@ -401,8 +407,9 @@ long h_dup(Call& call) {
 }
 namespace {
 long duplicate_onto_argument(Call& call, int flags, bool same_is_error) {
-  for (;;) {
-    long result = duplicate_onto(call, static_cast<u32>(call.arg(0)), static_cast<u32>(call.arg(1)), flags, same_is_error);
+  constexpr unsigned kTries = 10000;
+  for (unsigned tries = 0;; ++tries) {
+    long result = duplicate_onto(call, static_cast<u32>(call.arg(0)), static_cast<u32>(call.arg(1)), flags, same_is_error, tries >= kTries);
     if (result != kLookAgain) return result;
   }
 }

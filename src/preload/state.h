@@ -40,6 +40,7 @@ inline constexpr FdWord kFdKernelCloexec = 1u << 27; // as the placeholder has i
 inline constexpr FdWord kFdStashed = 1u << 28;       // closed for the program, placeholder kept for the next open
 inline constexpr FdWord kFdInternal = 1u << 29;      // ours; the program sees it closed
 inline constexpr FdWord kFdClosing = 1u << 30;       // stashed, but its handle is still being closed
+inline constexpr FdWord kFdReplaced = 1u << 31;      // about to be something else by dup2, and never closed: calls look again
 static_assert(kMaxMounts < kFdMountMask);
 static_assert(shm::kMaxDescriptions <= 1u << kFdMountShift);
 constexpr FdWord mount_bits(FdWord word) { return word >> kFdMountShift & kFdMountMask; }
@@ -214,6 +215,16 @@ inline FdWord fd_word(const Process& process, u64 fd) {
   if (PMEMFILE_UNLIKELY(fd >= load_relaxed(process.own_floor)) && is_own(process, fd)) return kFdInternal;
   return table_word(process, fd);
 }
+// The same, once no dup2 is at it: to everybody else the number is one file or the other. (A child that was made in the middle of one finds
+// such a word for ever.)
+inline FdWord settled_word(const Process& process, u64 fd) {
+  FdWord word = fd_word(process, fd);
+  for (unsigned tries = 0; PMEMFILE_UNLIKELY((word & kFdReplaced) != 0) && tries < 10000; ++tries) {
+    raw_syscall(SYS_sched_yield);
+    word = fd_word(process, fd);
+  }
+  return word;
+}
 // Beyond the highest number with a word.
 u64 fd_words_end(const Process& process);
 
@@ -239,7 +250,7 @@ struct Call {
   template <class T>
   T* pointer(unsigned index) const { return reinterpret_cast<T*>(arg(index)); }
   // The entry of a descriptor argument; 0 if it is the kernel's.
-  FdWord file(unsigned index) const { return fd_word(process, arg(index) & 0xffffffff); }
+  FdWord file(unsigned index) const { return settled_word(process, arg(index) & 0xffffffff); }
   vfs::Pool& pool(u32 mount) const { return pool_of(process, mount); }
   // The call as it stands, made by us; for handlers that look at its result.
   long kernel() const {

@@ -15,6 +15,7 @@
 namespace pmemfile::vfs {
 
 using journal::Store;
+static_assert(kFirstPrivateHandle == 1u << shm::kHandleTableBits);
 
 inline shm::Segment& open_tables(Pool& pool) {
   shm::Segment& own = PoolInternals::private_tables(pool);
@@ -44,10 +45,6 @@ auto with_space(Store& store, Body&& body) {
   if (PMEMFILE_LIKELY(result.error() != ENOSPC)) return result;
   return bury_all_dead(PoolInternals::of(store)) ? body() : result;
 }
-
-// Private handles at the upper end are for calls that keep a file open for a moment: no child gets them, no new image keeps them.
-inline constexpr u32 kPassingHandles = 64;
-inline constexpr u32 kFirstPassingHandle = kFirstPrivateHandle + (1u << shm::kHandleTableBits) - kPassingHandles;
 
 // A fresh description of the inode, referred to by the handle. ESTALE: the inode is not the one of `attr` any more.
 // EBUSY: the handle is in use. ENFILE: a table is full.

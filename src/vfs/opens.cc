@@ -463,6 +463,27 @@ Result<void> check_open_how(const open_how& how) {
 
 Result<void> close_handle(Pool& pool, u32 handle) { return drop_handle(pool, open_tables(pool).self, handle); }
 
+Result<u32> set_handle_aside(Pool& pool, u32 handle) {
+  shm::Segment& v = open_tables(pool);
+  u64* word = shm::find_handle(v, v.self, handle);
+  u64 value = word == nullptr ? 0 : load_acquire(*word);
+  if (value == 0 || (value & (shm::kClaimMark | shm::kHandleIsMapping)) != 0) return Error(EBADF);
+  u32 hint = shm::slot_hint(v);
+  for (u32 i = 0; i < kPassingHandles; ++i) {
+    u32 aside = kFirstPassingHandle + (handle + i) % kPassingHandles;
+    u64* to = TRY(shm::make_handle(v, v.self, aside, &shm::slot_hints(v, hint).page));
+    if (load_acquire(*to) != 0) continue;
+    VTx tx(v, pool.store().waiter, hint);
+    tx.lock(shm::description_key(v, shm::handle_description(value)));
+    if (load_acquire(*word) != value) return Error(EBADF);
+    if (!tx.claim(*to, value)) continue;
+    tx.store(*word, 0);
+    tx.commit();
+    return aside;
+  }
+  return Error(ENFILE);
+}
+
 Result<void> add_handle(Pool& pool, u32 new_handle, Description description) {
   return with_room(pool, [&] {
     return make_reference(pool, open_tables(pool).self, new_handle, static_cast<u32>(description), false);

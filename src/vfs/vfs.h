@@ -131,6 +131,9 @@ enum class Description : u32 {}; // index in V; valid while a handle refers to i
 // Handles: this process's references, index -> Description, kept in V so that a dead process's references can be
 // dropped. The preload library uses descriptor numbers as indices; the C library draws its own.
 inline constexpr u32 kFirstPrivateHandle = 1u << 20; // indices from here never are descriptor numbers
+// Private handles at the upper end are for calls that keep a file open for a moment: no child gets them, no new image keeps them.
+inline constexpr u32 kPassingHandles = 64;
+inline constexpr u32 kFirstPassingHandle = 2 * kFirstPrivateHandle - kPassingHandles;
 
 struct OpenResult {
   Description description{};
@@ -146,6 +149,9 @@ Result<void> check_open_how(const open_how& how);
 // Drops a handle; the last one of a description closes it (flock released, orphan freed). POSIX record locks of this
 // process on the inode are dropped too, as close(2) does.
 Result<void> close_handle(Pool& pool, u32 handle);
+// Moves what a handle refers to to one of the passing ones, and returns that: for who still uses the description while the number is used
+// again. EBADF; ENFILE: none is free.
+Result<u32> set_handle_aside(Pool& pool, u32 handle);
 // dup: a second handle to the same description.
 Result<void> add_handle(Pool& pool, u32 new_handle, Description description);
 

@@ -155,7 +155,6 @@ TEST_F(HeldUpTest, WhatWasTruncatedCanBeWrittenAtOnce) {
   expect_all_freed_at_next_open();
 }
 
-// What it left is free space, also for others.
 // What shells do for `> file`.
 TEST_F(HeldUpTest, WhatWasEmptiedIsWrittenWithoutWaiting) {
   for (bool scattered : {false, true}) {
@@ -230,6 +229,52 @@ TEST_F(HeldUpTest, WhatReplacesBlocksWaitsForNobody) {
   EXPECT_EQ(report.totals.orphans, 0u);
 }
 
+// One that was made shorter first, and is not brought to that size yet.
+TEST_F(HeldUpTest, WhatIsUnfinishedIsEmptiedWithoutWaiting) {
+  make("f", 20'000);
+  auto file = open("f", O_RDWR, kOther);
+  EXPECT_TRUE(runs_beside_holder([&] {
+    EXPECT_EQ(vfs::truncate_file(task_, file, 100).error(), 0);
+    EXPECT_EQ(vfs::truncate_file(task_, file, 0).error(), 0);
+  }));
+  write(file, "new", 0);
+  EXPECT_EQ(read(file, 100, 0), "new");
+  EXPECT_EQ(close(kOther), 0);
+  EXPECT_EQ(unlink_path("f"), 0);
+  expect_all_freed_at_next_open();
+  EXPECT_EQ(check_file(path_).totals.orphans, 0u);
+}
+
+// When all inodes that there are have an owner, one is made for what is left.
+TEST_F(HeldUpTest, ABlockIsFoundForAHolder) {
+  make("f", 0);
+  auto set = [&](std::string value) {
+    return vfs::setxattr_at(task_, at("f"), vfs::Follow::kYes, false, "user.a", value.data(), value.size(), 0).error();
+  };
+  EXPECT_EQ(set("one"), 0);
+  for (unsigned i = 0; vfs::resolve(task_, at("f"), vfs::Follow::kNo).ok(); ++i) {
+    make("n" + std::to_string(i), 0);
+    journal::Tx tx(pool_->store(), journal::Opcode::kCreate);
+    u64 free = free_blocks();
+    Ino spare = alloc::take_spare_inode(tx, root_).value();
+    if (layout::ino_block(spare) != layout::ino_block(root_) && tx.lines_left() < layout::kMaxRecordLines) break; // a new block
+    ASSERT_LT(i, free);
+  }
+  std::future<void> done;
+  {
+    shm::VTx stopped(other_->store().segment, other_->store().waiter, 40);
+    stopped.lock(shm::bitmap_key(v(), 0));
+    done = std::async(std::launch::async, [&] { EXPECT_EQ(set("two"), 0); });
+    EXPECT_EQ(done.wait_for(2s), std::future_status::ready);
+  }
+  done.get();
+  free_blocks_after_an_open();
+  fsck::Report report = check_file(path_);
+  EXPECT_TRUE(report.clean());
+  EXPECT_EQ(report.totals.orphans, 0u);
+}
+
+// What it left is free space, also for others.
 TEST_F(HeldUpTest, WhatAnotherProcessLeftIsNoLackOfSpace) {
   make("f", 20'000);
   EXPECT_TRUE(runs_beside_holder([&] { EXPECT_EQ(unlink_path("f"), 0); }));

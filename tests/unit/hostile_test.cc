@@ -56,7 +56,9 @@ TEST_F(HostileTest, BlocksOfFixedRegionsAndBeyondTheEndAreNeverTaken) {
   for (unsigned plane : {layout::kPlaneUsed, layout::kPlaneMeta})
     for (u64 line : {u64{0}, last_line})
       for (unsigned half : {0u, 1u}) {
-        u64 keep = line == 0 && half == 0 ? ~u64{0} << g.data_start_block : ~u64{0}; // of the fixed regions
+        u64 first = line * layout::kBlocksPerBitmapLine + half * 64;
+        u64 fixed = g.data_start_block <= first ? 0 : std::min<u64>(64, g.data_start_block - first); // blocks of the fixed regions
+        u64 keep = fixed == 64 ? 0 : ~u64{0} << fixed;
         if (line == last_line && half == 1) keep = 0;
         PoolOff at{g.bitmap_start_block * layout::kBlockBytes + line * layout::kLineBytes + (plane + half) * 8};
         damage(at, pool_->store().medium.word(at) & keep);
