@@ -92,7 +92,7 @@ void set_fd_word(Process& process, u32 fd, FdWord word) {
 
 bool change_cloexec(Process& process, u32 fd, bool cloexec) {
   for (;;) {
-    FdWord word = load_relaxed(fd_entry(process, fd));
+    FdWord word = settled_word(process, fd);
     if (!is_file(word)) return false;
     if (change_fd_word(process, fd, word, cloexec ? word | kFdCloexec : word & ~kFdCloexec)) return true;
   }
@@ -243,7 +243,8 @@ long close_file(Call& call, u32 fd, FdWord word) {
   Process& process = call.process;
   // Another thread may have been faster, or has changed a flag.
   while (!change_fd_word(process, fd, word, kFdStashed | kFdClosing | (word & kFdKernelCloexec))) {
-    word = load_relaxed(fd_entry(process, fd));
+    word = settled_word(process, fd);
+    if (word == 0) return kPassOn;
     if (!is_file(word)) return -EBADF;
   }
   Result<u32> vacated = vacate_handle(call, fd, mount_of(word), true);

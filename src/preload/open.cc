@@ -358,7 +358,7 @@ long duplicate_from_kernel(Call& call, u32 from, u32 to, FdWord to_word, int fla
 
 long duplicate_onto(Call& call, u32 from, u32 to, int flags, bool same_is_error, bool insist) {
   Process& process = call.process;
-  FdWord from_word = fd_word(process, from), to_word = fd_word(process, to);
+  FdWord from_word = settled_word(process, from), to_word = fd_word(process, to);
   for (unsigned tries = 0; (to_word & kFdClosing) != 0; ++tries) { // by another thread
     if (tries == 10000) return -EBUSY;
     raw_syscall(SYS_sched_yield);
