@@ -45,6 +45,8 @@ constexpr T max_of(T a, T b) { return a < b ? b : a; }
 } // namespace pmemfile
 
 #define PMEMFILE_LIKELY(x) __builtin_expect(!!(x), 1)
+// For what every open and close passes, and which has rare callers, too: the compiler must not take those as a reason to leave it out of line.
+#define PMEMFILE_INLINE __attribute__((always_inline)) inline
 // Large zero data that few processes touch: it stands behind the rest, so that what every start touches shares few pages.
 #define PMEMFILE_BULKY __attribute__((section(".bss.z")))
 // Before that, behind the small words: what every process touches, and last what begins with such parts.

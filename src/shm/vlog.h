@@ -55,7 +55,7 @@ class VTx {
   void release(u64& word) { list(word, claim_mark(slot_)); }
   // Takes a free word; false if it is taken already.
   bool claim(u64& word, u64 value) { return claim(word, value, claim_mark(slot_)); }
-  bool claim(u64& word, u64 value, u64 mark) {
+  PMEMFILE_INLINE bool claim(u64& word, u64 value, u64 mark) {
     if (load_relaxed(word) != 0) return false;
     list(word, value);
     u64 expected = 0;
@@ -71,7 +71,7 @@ class VTx {
   }
   // See Slot::left_ino.
   u64& left_ino() { return slot_ref().left_ino; }
-  void commit() {
+  PMEMFILE_INLINE void commit() {
     Slot& s = slot_ref();
     store_release(s.vlog_committed, 1u);
     bool releases = false;
@@ -99,7 +99,7 @@ class VTx {
       if (is_claimed_by(load_relaxed(word), slot_)) store_release(word, u64{0});
     }
   }
-  void list(u64& word, u64 value) {
+  PMEMFILE_INLINE void list(u64& word, u64 value) {
     Slot& s = slot_ref();
     u32 count = s.vlog_count;
     if (PMEMFILE_UNLIKELY(count >= kMaxVlogWords)) __builtin_trap();
