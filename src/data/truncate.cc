@@ -44,17 +44,15 @@ Result<void> shrink_pinned(journal::Tx& tx, inode::Attr& attr, u64 size) {
 // Blocks that would have to wait for somebody stopped go, with the whole map, to an inode without a name, which whoever looks for orphans
 // frees: so the file can be written at once. False: there is no inode to be had.
 Result<bool> give_away_contents(journal::Tx& tx, inode::Attr& attr, u64 size) {
-  Ino ino = TRY(inode::create_spare(tx, {.mode = S_IFREG, .uid = attr.uid, .gid = attr.gid, .nlink = 0}, attr.ino));
-  if (ino == Ino{0}) return false;
-  inode::Attr heir = TRY(inode::load(tx.view(), ino));
-  heir.size = size;
-  heir.blocks = attr.blocks;
-  heir.flags = attr.flags & layout::kFlagBeyondEof;
-  TRY(inode::add_orphan(tx, heir));
-  inode::store_mode(tx, heir);
-  inode::store_size(tx, heir);
+  inode::Attr holder = TRY(inode::create_holder(tx, attr.ino));
+  if (holder.ino == Ino{0}) return false;
+  holder.size = size;
+  holder.blocks = attr.blocks;
+  holder.flags |= attr.flags & layout::kFlagBeyondEof;
+  inode::store_mode(tx, holder);
+  inode::store_size(tx, holder);
   for (unsigned i = 0; i < layout::kMapWords; ++i) {
-    tx.store(map_word_offset(ino, i), tx.load(map_word_offset(attr.ino, i)));
+    tx.store(map_word_offset(holder.ino, i), tx.load(map_word_offset(attr.ino, i)));
     tx.store(map_word_offset(attr.ino, i), 0);
   }
   attr.blocks = 0;
@@ -129,9 +127,10 @@ Result<void> truncate(journal::Store& store, Ino ino, u64 size, bool pinned) {
     inode::Attr attr;
     Result<void> loaded = load_locked(tx, ino, attr);
     if (PMEMFILE_UNLIKELY(loaded.error() == kMustFinish) && size == 0 && !pinned && has_map(attr)) {
-      emptied = attr.nlink != 0;
-      list = layout::orphan_list(ino, attr.flags);
+      u32 its_list = layout::orphan_list(ino, attr.flags);
       TRY(empty_unfinished(tx, attr));
+      emptied = attr.nlink != 0;
+      list = its_list;
       return true;
     }
     TRY(std::move(loaded));

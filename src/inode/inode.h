@@ -78,6 +78,8 @@ Result<void> flush_times(journal::Store& store, Ino ino, Wait wait = Wait::kYes)
 Result<void> add_orphan(journal::Tx& tx, Attr& attr);
 // Blocks that an operation replaces, and whose line of the bitmap somebody stopped holds, go to an inode without a name, which whoever looks for
 // orphans frees with them. What has replaced them is the caller's business, and forget_orphan after the commit if tx.leaves().
+// The inode, in its list; the caller stores its mode, and what it is to hold. Its number is 0 if there is none to be had.
+Result<Attr> create_holder(journal::Tx& tx, Ino near);
 // One metadata block: freed at once, or, once the operation has been restarted because that would have to wait, left.
 Result<void> release_or_leave(journal::Tx& tx, BlockNo meta, Ino near);
 // Blocks of data, in at most kPtrsPerNode blocks altogether. False: there is no inode or block for that.

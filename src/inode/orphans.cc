@@ -87,8 +87,6 @@ Result<void> add_orphan(Tx& tx, Attr& attr) {
   return {};
 }
 
-namespace {
-// An inode without a name, for what waits to be freed; its Attr has to be stored. Its number is 0 if there is none to be had.
 Result<Attr> create_holder(Tx& tx, Ino near) {
   Ino ino = TRY(create_spare(tx, {.mode = S_IFREG, .nlink = 0}, near));
   if (ino == Ino{0}) return Attr{};
@@ -96,7 +94,6 @@ Result<Attr> create_holder(Tx& tx, Ino near) {
   TRY(add_orphan(tx, holder));
   return holder;
 }
-} // namespace
 
 Result<void> release_or_leave(Tx& tx, BlockNo meta, Ino near) {
   if (PMEMFILE_LIKELY(!tx.leaves())) {
