@@ -25,6 +25,10 @@ struct MetaBlock {
 };
 // Takes one block for metadata. The caller writes it with write_fresh_block before the commit.
 Result<MetaBlock> take_meta(journal::Tx& tx);
+// The same without waiting for anybody; the block is 0 if there is none to be had.
+Result<MetaBlock> take_spare_meta(journal::Tx& tx);
+// May this block be given back without waiting? Then its line of the bitmap is held.
+bool try_lock_to_release(journal::Tx& tx, BlockNo block);
 
 // Gives blocks back. Data blocks become free; a metadata block becomes free-but-formatted (see docs/format.md).
 // kRecordFull when the run spans more bitmap lines than the record has room for: free in smaller steps.

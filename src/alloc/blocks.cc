@@ -127,6 +127,18 @@ Result<MetaBlock> search_meta(Tx& tx, u64 start, bool formatted, Patience patien
   return found;
 }
 
+Result<MetaBlock> take_meta(Tx& tx, Patience patience) {
+  Store& store = tx.store();
+  Store::Cursors& cursors = store.cursors(tx.slot());
+  u64 cursor = load_relaxed(cursors.meta);
+  u64 start = min_of(cursor == 0 ? first_cursor(store, tx.slot()) : cursor, line_count(store) - 1);
+  auto result = search_meta(tx, start, true, patience);
+  if (result.error() == ENOSPC) result = search_meta(tx, start, false, patience);
+  MetaBlock block = TRY(result);
+  store_relaxed(cursors.meta, line_of_block(block.block));
+  return block;
+}
+
 Result<void> release(Tx& tx, u64 line, Bits blocks, bool meta) {
   TRY(tx.lock(line_key(tx.store(), line)));
   LineState state = load_state(tx.view(), line);
@@ -160,17 +172,17 @@ Result<Extent> take_data(Tx& tx, u64 want, BlockNo goal, bool aligned) {
 }
 
 Result<MetaBlock> take_meta(Tx& tx) {
-  Store& store = tx.store();
-  Store::Cursors& cursors = store.cursors(tx.slot());
-  u64 cursor = load_relaxed(cursors.meta);
-  u64 start = min_of(cursor == 0 ? first_cursor(store, tx.slot()) : cursor, line_count(store) - 1);
-  auto result = search_meta(tx, start, true, Patience::kSkipBusy);
-  if (result.error() == ENOSPC) result = search_meta(tx, start, false, Patience::kSkipBusy);
-  if (result.error() == ENOSPC) result = search_meta(tx, start, true, Patience::kWait);
-  if (result.error() == ENOSPC) result = search_meta(tx, start, false, Patience::kWait);
-  MetaBlock block = TRY(result);
-  store_relaxed(cursors.meta, line_of_block(block.block));
-  return block;
+  MetaBlock block = TRY(take_spare_meta(tx));
+  return PMEMFILE_LIKELY(block.block != BlockNo{0}) ? Result<MetaBlock>(block) : take_meta(tx, Patience::kWait);
+}
+
+Result<MetaBlock> take_spare_meta(Tx& tx) {
+  Result<MetaBlock> block = take_meta(tx, Patience::kSkipBusy);
+  return block.error() == ENOSPC ? Result<MetaBlock>(MetaBlock{}) : block;
+}
+
+bool try_lock_to_release(Tx& tx, BlockNo block) {
+  return tx.store().data_block(block) && tx.try_lock(line_key(tx.store(), line_of_block(block)));
 }
 
 Result<void> release_data(Tx& tx, Extent extent) {

@@ -95,14 +95,17 @@ Result<void> zero_contents(journal::Store& store, Ino ino, u64 offset, u64 end) 
 
 Result<void> free_range(journal::Store& store, Ino ino, u64 first, u64 end) {
   for (bool done = first >= end; !done;) {
-    done = TRY(run_in_order(store, ino, journal::Opcode::kFallocate, [&](journal::Tx& tx) -> Result<bool> {
-      TRY(tx.lock(shm::inode_key(store.segment, ino)));
-      inode::Attr attr = TRY(load_locked(tx, ino));
-      if (attr.blocks == 0) return true;
-      TRY(tx.exclude_overwriters(shm::inode_key(store.segment, ino)));
-      bool all = TRY(free_step(tx, attr, first, end));
-      TRY(tx.commit());
-      return all;
+    done = TRY(leave_or_wait([&](Beside beside) {
+      return run_in_order(store, ino, journal::Opcode::kFallocate, [&](journal::Tx& tx) -> Result<bool> {
+        TRY(tx.lock(shm::inode_key(store.segment, ino)));
+        inode::Attr attr = TRY(load_locked(tx, ino));
+        if (attr.blocks == 0) return true;
+        TRY(tx.exclude_overwriters(shm::inode_key(store.segment, ino)));
+        bool all = TRY(free_part(tx, attr, first, end, beside));
+        TRY(tx.commit());
+        if (PMEMFILE_UNLIKELY(tx.leaves())) inode::forget_orphan(store);
+        return all;
+      });
     }));
   }
   return {};

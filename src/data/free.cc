@@ -159,13 +159,4 @@ Result<bool> may_free_all(journal::Tx& tx, const inode::Attr& attr) {
   return tx.lines_left() >= lines.count() + kInodeLines + kReserved;
 }
 
-Result<bool> free_step(journal::Tx& tx, inode::Attr& attr, u64 low, u64 high) {
-  Freer freer(tx, attr, low, high);
-  bool all = TRY(freer.run());
-  // A step that does nothing would be repeated for ever.
-  if (!all && !freer.any()) return Error(kErrnoCorrupt);
-  inode::store_size(tx, attr);
-  return all;
-}
-
 } // namespace pmemfile::data

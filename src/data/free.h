@@ -4,6 +4,8 @@
 // Rules: stack object; hook-safe; recursion is at most five deep.
 #pragma once
 
+#include <errno.h>
+
 #include "data/edit.h"
 
 namespace pmemfile::data {
@@ -49,7 +51,17 @@ class Freer {
 // of the bitmap? Stages nothing.
 Result<bool> may_free_all(journal::Tx& tx, const inode::Attr& attr);
 
-// One Tx's worth of freeing [low, high): stages the inode's block count, too. True when all is gone.
-Result<bool> free_step(journal::Tx& tx, inode::Attr& attr, u64 low, u64 high);
+// What to do where freeing would wait for somebody stopped who has lines of the bitmap in his hands. kOrFail: as the caller told the Tx.
+enum class Beside : u8 { kWait, kLeave, kOrFail };
+// One Tx's worth of freeing [low, high), or of moving it to an inode without a name (then tx.leaves(): inode::forget_orphan after the
+// commit); stages the inode's block count, too. True when all is gone. EAGAIN: there is no inode or block to move it to; nothing is staged.
+Result<bool> free_part(journal::Tx& tx, inode::Attr& attr, u64 low, u64 high, Beside beside);
+
+// Runs `step`, which is one Tx, so that it waits only where nothing can be left.
+template <class Step>
+auto leave_or_wait(Step&& step) {
+  auto result = step(Beside::kLeave);
+  return PMEMFILE_LIKELY(result.error() != EAGAIN) ? result : step(Beside::kWait);
+}
 
 } // namespace pmemfile::data

@@ -95,7 +95,7 @@ Result<void> Rotation::release_old(unsigned level, u64 first, u64 old) {
   if (old == 0 || !touches(first, kSpanOfLevel[level])) return {};
   if (!node_pointer_ok(tx_.store(), old)) return Error(kErrnoCorrupt);
   if (!lines_.add(BlockNo{old})) return Error(EOPNOTSUPP);
-  TRY(alloc::release_meta(tx_, BlockNo{old}));
+  TRY(inode::release_or_leave(tx_, BlockNo{old}, attr_.ino));
   attr_.blocks -= min_of<u64>(1, attr_.blocks);
   for (u64 index = 0; level > 1 && index < layout::kPtrsPerNode; ++index)
     TRY(release_old(level - 1, first + index * kSpanOfLevel[level - 1], view_.load(node_word_offset(BlockNo{old}, index))));
@@ -128,7 +128,9 @@ Result<void> commit_size(journal::Tx& tx, inode::Attr& attr, u64 size) {
   attr.mtime_ns = attr.ctime_ns = inode::now_ns();
   inode::store_size(tx, attr);
   inode::store_times(tx, attr);
-  return tx.commit();
+  TRY(tx.commit());
+  if (PMEMFILE_UNLIKELY(tx.leaves())) inode::forget_orphan(tx.store());
+  return {};
 }
 
 } // namespace

@@ -1,6 +1,7 @@
 // Becoming smaller: dropping empty leaves and nodes, proving that a directory is empty, giving a trie back.
 #include "alloc/alloc.h"
 #include "dir/leaf.h"
+#include "inode/inode.h"
 
 namespace pmemfile::dir {
 namespace {
@@ -25,33 +26,43 @@ struct Dropped {
   u64 replacement = 0;
 };
 
-Result<void> drop(Tx& tx, const Dropped& what) {
+// What somebody stopped keeps from being freed goes to an inode without a name, unless the Tx is one that gives up then.
+enum class Beside : u8 { kLeave, kOrFail };
+
+Result<void> drop(Tx& tx, Ino dir, const Dropped& what, Beside beside) {
   tx.store(what.word, what.replacement);
-  return alloc::release_meta(tx, what.block);
+  return beside == Beside::kLeave ? inode::release_or_leave(tx, what.block, dir) : alloc::release_meta(tx, what.block);
+}
+
+Result<void> commit(Tx& tx) {
+  TRY(tx.commit());
+  if (PMEMFILE_UNLIKELY(tx.leaves())) inode::forget_orphan(tx.store());
+  return {};
 }
 
 u64 empty_pointer(u64 pointer) {
   return layout::trie_ptr(BlockNo{0}, layout::kTrieEmpty, layout::trie_depth(pointer));
 }
 
-Result<Step> drop_root_leaf(Tx& tx, Ino dir, u64 pointer) {
+Result<Step> drop_root_leaf(Tx& tx, Ino dir, u64 pointer, Beside beside) {
   BlockNo leaf = layout::ptr_block(pointer);
   if (!tx.store().data_block(leaf)) return Error(kErrnoCorrupt);
   TRY(tx.lock(leaf_stripe(tx.store(), leaf)));
   TRY(check_leaf(tx.view(), leaf, dir));
   if (!leaf_is_empty(tx.view(), leaf)) return Step::kEntries;
-  TRY(drop(tx, Dropped{root_word(dir), leaf, 0}));
-  TRY(tx.commit());
+  TRY(drop(tx, dir, Dropped{root_word(dir), leaf, 0}, beside));
+  TRY(commit(tx));
   return Step::kEmpty;
 }
 
 // Drops the empty leaves of `node` from `index` on, up to the first that is not empty, is busy, or is a node.
-Result<Step> drop_leaves(Tx& tx, Ino dir, BlockNo node, unsigned index) {
+Result<Step> drop_leaves(Tx& tx, Ino dir, BlockNo node, unsigned index, Beside beside) {
   Store& store = tx.store();
   Dropped found[kLeavesPerStep];
   unsigned count = 0;
   bool entries = false;
-  for (; index < layout::kTrieFanout && count < kLeavesPerStep; ++index) {
+  unsigned most = tx.leaves() ? 1 : kLeavesPerStep; // the record has room for few inodes
+  for (; index < layout::kTrieFanout && count < most; ++index) {
     PoolOff word = node_word(node, index);
     u64 pointer = tx.load(word);
     if (is_empty_pointer(pointer)) continue;
@@ -68,8 +79,8 @@ Result<Step> drop_leaves(Tx& tx, Ino dir, BlockNo node, unsigned index) {
     if (entries) break;
     found[count++] = Dropped{word, leaf, empty_pointer(pointer)};
   }
-  for (unsigned i = 0; i < count; ++i) TRY(drop(tx, found[i]));
-  if (count != 0) TRY(tx.commit());
+  for (unsigned i = 0; i < count; ++i) TRY(drop(tx, dir, found[i], beside));
+  if (count != 0) TRY(commit(tx));
   return entries ? Step::kEntries : Step::kMore;
 }
 
@@ -81,38 +92,38 @@ unsigned first_in_use(const View& view, BlockNo node) {
 }
 
 // Takes away what stands first in the order of keys: some leaves of one node, or a node without any.
-Result<Step> prune_once(Tx& tx, Ino dir) {
+Result<Step> prune_once(Tx& tx, Ino dir, Beside beside) {
   TRY(tx.lock(dir_stripe(tx.store(), dir)));
   TRY(check_directory(tx.view(), dir));
   PoolOff word = root_word(dir);
   u64 pointer = tx.load(word);
   if (is_empty_pointer(pointer)) return Step::kEmpty;
-  if (layout::trie_kind(pointer) == layout::kTrieLeaf) return drop_root_leaf(tx, dir, pointer);
+  if (layout::trie_kind(pointer) == layout::kTrieLeaf) return drop_root_leaf(tx, dir, pointer, beside);
   for (unsigned level = 0; level < layout::kTrieLevels; ++level) {
     if (layout::trie_kind(pointer) != layout::kTrieNode) break;
     BlockNo node = layout::ptr_block(pointer);
     TRY(check_node(tx.view(), node, dir, level));
     unsigned index = first_in_use(tx.view(), node);
     if (index == layout::kTrieFanout) {
-      TRY(drop(tx, Dropped{word, node, level == 0 ? 0 : empty_pointer(pointer)}));
-      TRY(tx.commit());
+      TRY(drop(tx, dir, Dropped{word, node, level == 0 ? 0 : empty_pointer(pointer)}, beside));
+      TRY(commit(tx));
       return level == 0 ? Step::kEmpty : Step::kMore;
     }
     word = node_word(node, index);
     pointer = tx.load(word);
-    if (layout::trie_kind(pointer) == layout::kTrieLeaf) return drop_leaves(tx, dir, node, index);
+    if (layout::trie_kind(pointer) == layout::kTrieLeaf) return drop_leaves(tx, dir, node, index, beside);
   }
   return Error(kErrnoCorrupt);
 }
 
 // The pool cannot hold more leaves and nodes than blocks, and each step that goes on frees at least one.
-Result<Step> prune(Store& store, Ino dir, bool hurried) {
+Result<Step> prune(Store& store, Ino dir, Beside beside) {
   if (!store.inode_in_range(dir)) return Error(ESTALE);
   for (u64 i = 0; i < store.geometry.block_count; ++i) {
     Step step = TRY(journal::run_tx(store, journal::Opcode::kFree,
                                     [&](Tx& tx) -> Result<Step> {
-                                      if (hurried) tx.hurry(Tx::Hurry::kOrFail);
-                                      return prune_once(tx, dir);
+                                      if (beside == Beside::kOrFail) tx.hurry(Tx::Hurry::kOrFail);
+                                      return prune_once(tx, dir, beside);
                                     }));
     if (step != Step::kMore) return step;
   }
@@ -159,12 +170,12 @@ Result<void> lock_empty(Tx& tx, Ino dir) {
 }
 
 Result<void> shrink(Store& store, Ino dir) {
-  TRY(prune(store, dir, false));
+  TRY(prune(store, dir, Beside::kLeave));
   return {};
 }
 
 Result<void> free_trie(Store& store, Ino dir) {
-  Step end = TRY(prune(store, dir, true));
+  Step end = TRY(prune(store, dir, Beside::kOrFail));
   if (end == Step::kEntries) return Error(kErrnoCorrupt); // names in a directory that nothing leads to
   return {};
 }

@@ -102,6 +102,9 @@ Result<void> release_or_leave(Tx& tx, BlockNo meta, Ino near) {
     tx.hurry(Tx::Hurry::kNo);
     return released;
   }
+  // A holder needs both of its lines, one of the bitmap or of a new block, and the head of a list.
+  constexpr u32 kLinesOfHolder = 6;
+  if (alloc::try_lock_to_release(tx, meta) || tx.lines_left() < kLinesOfHolder) return alloc::release_meta(tx, meta);
   Attr holder = TRY(create_holder(tx, near));
   if (holder.ino == Ino{0}) return alloc::release_meta(tx, meta);
   holder.flags |= layout::kFlagHolder;
@@ -111,9 +114,8 @@ Result<void> release_or_leave(Tx& tx, BlockNo meta, Ino near) {
 }
 
 Result<bool> leave_data(Tx& tx, const alloc::Extent* extents, u32 count, Ino near) {
-  Result<alloc::MetaBlock> taken = alloc::take_meta(tx);
-  if (taken.error() == ENOSPC) return false;
-  alloc::MetaBlock node = TRY(std::move(taken));
+  alloc::MetaBlock node = TRY(alloc::take_spare_meta(tx));
+  if (node.block == BlockNo{0}) return false;
   Attr holder = TRY(create_holder(tx, near));
   if (holder.ino == Ino{0}) {
     TRY(alloc::release_meta(tx, node.block));

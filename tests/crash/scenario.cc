@@ -60,9 +60,24 @@ void role_change(Actor& actor) {
 
 namespace {
 
-Scenario beside_stopped(const std::string& name, Step setup, Step operation) {
+// Blocks in both the direct pointers and a tree, with holes.
+void tree(Actor& actor) {
+  small(actor);
+  actor.make_file("/t");
+  for (u64 block : {0, 2, 8, 20, 25, 40, 41}) actor.write("/t", block * kBlock, text(kBlock));
+}
+
+// More leaves than may be empty when it is removed.
+void once_large(Actor& actor) {
+  small(actor);
+  actor.make_directory("/once");
+  for (int i = 0; i < 90; ++i) actor.link("/f", "/once" + long_name(i).substr(2));
+  for (int i = 0; i < 90; ++i) actor.unlink("/once" + long_name(i).substr(2));
+}
+
+Scenario beside_stopped(const std::string& name, Step setup, Step operation, Between between = Between::kOldOrNew) {
   constexpr u64 kTwoLinesOfBitmap = (layout::kBlocksPerBitmapLine + 16) * layout::kBlockBytes;
-  return {name + "-beside-stopped", std::move(setup), {[operation](Actor& a) { a.beside_stopped([&] { operation(a); }); }}, Between::kOldOrNew, false, kTwoLinesOfBitmap};
+  return {name + "-beside-stopped", std::move(setup), {[operation](Actor& a) { a.beside_stopped([&] { operation(a); }); }}, between, false, kTwoLinesOfBitmap};
 }
 
 std::vector<Scenario> make_scenarios() {
@@ -153,6 +168,12 @@ std::vector<Scenario> make_scenarios() {
       beside_stopped("overwrite-atomic", fragmented, [](A& a) { a.write("/x", 100, text(5 * kBlock, 'N'), true); }),
       beside_stopped("truncate-to-nothing", fragmented, [](A& a) { a.truncate("/x", 0); }),
       beside_stopped("truncate-shorter", fragmented, [](A& a) { a.truncate("/x", kBlock + 10); }),
+      beside_stopped("truncate-shorter-in-tree", tree, [](A& a) { a.truncate("/t", 30 * kBlock + 10); }),
+      beside_stopped("punch-hole", fragmented, [](A& a) { a.fallocate("/x", FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, kBlock, 2 * kBlock); }, Between::kMixed),
+      beside_stopped("punch-hole-in-tree", tree, [](A& a) { a.fallocate("/t", FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 2 * kBlock, 39 * kBlock); }, Between::kMixed),
+      beside_stopped("collapse-range", tree, [](A& a) { a.fallocate("/t", FALLOC_FL_COLLAPSE_RANGE, 10 * kBlock, 15 * kBlock); }),
+      beside_stopped("insert-range", tree, [](A& a) { a.fallocate("/t", FALLOC_FL_INSERT_RANGE, 10 * kBlock, 15 * kBlock); }),
+      beside_stopped("rmdir-once-large", once_large, [](A& a) { a.remove_directory("/once"); }),
       beside_stopped("unlink-with-contents", small, [](A& a) { a.unlink("/d/g"); }),
       {"role-change", [](A& a) { role_change(a); a.unlink("/d/g"); }, {[](A& a) { a.append("/full", text(kBlock, 'n')); }}},
       {"write-after-role-change", role_change, {[](A& a) { a.unlink("/full"); }}},

@@ -58,19 +58,37 @@ class HeldUpTest : public OpensTest {
     done.get();
     return in_time;
   }
+  // Of two; all that there is stands there. `body` ends beside him; what a power failure leaves then is sound and comes to rest.
+  void beside_holder_of_line_0(const std::function<void()>& body) {
+    std::future<void> done;
+    {
+      shm::VTx stopped(other_->store().segment, other_->store().waiter, 40);
+      stopped.lock(shm::bitmap_key(v(), 0));
+      done = std::async(std::launch::async, body);
+      EXPECT_EQ(done.wait_for(2s), std::future_status::ready);
+      std::filesystem::copy_file(path_, path_ + "-cut-off");
+    }
+    done.get();
+    expect_recovers(path_ + "-cut-off", free_blocks_after_an_open());
+    fsck::Report report = check_file(path_);
+    EXPECT_TRUE(report.clean());
+    EXPECT_EQ(report.totals.orphans, 0u);
+  }
   static fsck::Report check_file(const std::string& path) {
     std::ifstream file(path, std::ios::binary);
     std::vector<char> image{std::istreambuf_iterator<char>(file), {}};
     return fsck::check(std::as_bytes(std::span(image)));
   }
   // What a power failure left: sound, with orphans, and without them once it is attached.
+  // A block of inodes that a process keeps for its next file goes, too.
   void expect_recovers(const std::string& cut_off, u64 free) {
     fsck::Report report = check_file(cut_off);
     EXPECT_TRUE(report.clean());
     EXPECT_GE(report.totals.orphans, 1u);
     std::filesystem::create_directory(shm_dir_of(cut_off));
     vfs::Pool* again = attach(cut_off);
-    EXPECT_EQ(alloc::count_space(again->store()).free_blocks, free);
+    u64 recovered = alloc::count_space(again->store()).free_blocks;
+    EXPECT_TRUE(recovered == free || recovered == free + 1) << recovered << " and " << free;
     again->detach();
     std::filesystem::remove_all(shm_dir_of(cut_off));
     std::filesystem::remove(cut_off);
@@ -229,6 +247,81 @@ TEST_F(HeldUpTest, WhatReplacesBlocksWaitsForNobody) {
   EXPECT_EQ(report.totals.orphans, 0u);
 }
 
+// Blocks that stand in trees which the new size, or the hole, covers in part or whole.
+constexpr u64 kBlock = layout::kBlockBytes;
+
+class HeldUpShorterTest : public HeldUpTest, public ::testing::WithParamInterface<u64> {};
+
+TEST_P(HeldUpShorterTest, IsWrittenWithoutWaiting) {
+  u64 size = GetParam();
+  auto file = open("f", O_CREAT | O_RDWR, kOther);
+  for (u64 block : {0, 3, 20, 22, 40, 440, 500, 699, 701, 899, 902, 1400}) write(file, "x", static_cast<i64>(block * kBlock));
+  beside_holder_of_line_0([&] {
+    EXPECT_EQ(vfs::truncate_file(task_, file, size).error(), 0);
+    write(file, "end", static_cast<i64>(size + kBlock));
+  });
+  for (u64 block : {0, 3, 20, 22, 40, 440, 500, 699, 701, 899, 902})
+    EXPECT_EQ(read(file, 2, static_cast<i64>(block * kBlock)).starts_with("x"), block * kBlock < size) << size << ' ' << block;
+  EXPECT_EQ(read(file, 9, static_cast<i64>(size + kBlock)), "end");
+  EXPECT_EQ(close(kOther), 0);
+  EXPECT_EQ(unlink_path("f"), 0);
+  EXPECT_GE(free_blocks_after_an_open() + 1, before_);
+}
+
+INSTANTIATE_TEST_SUITE_P(Sizes, HeldUpShorterTest, ::testing::Values(100, 21 * kBlock + 5, 700 * kBlock, 900 * kBlock + 1));
+
+struct Hole {
+  u64 first, end;
+};
+
+class HeldUpHoleTest : public HeldUpTest, public ::testing::WithParamInterface<Hole> {};
+
+TEST_P(HeldUpHoleTest, IsPunchedWithoutWaiting) {
+  Hole hole = GetParam();
+  const u64 blocks[] = {0, 3, 20, 22, 40, 440, 500, 699, 701, 899, 902, 1400};
+  auto file = open("f", O_CREAT | O_RDWR, kOther);
+  for (u64 block : blocks) write(file, "x", static_cast<i64>(block * kBlock));
+  beside_holder_of_line_0([&] {
+    EXPECT_EQ(vfs::fallocate_file(task_, file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, hole.first * kBlock, (hole.end - hole.first) * kBlock).error(), 0);
+  });
+  for (u64 block : blocks)
+    EXPECT_EQ(read(file, 1, static_cast<i64>(block * kBlock)) == "x", block < hole.first || block >= hole.end) << hole.first << ' ' << block;
+  EXPECT_EQ(close(kOther), 0);
+  EXPECT_EQ(unlink_path("f"), 0);
+  EXPECT_GE(free_blocks_after_an_open() + 1, before_);
+}
+
+INSTANTIATE_TEST_SUITE_P(Holes, HeldUpHoleTest,
+                         ::testing::Values(Hole{1, 5}, Hole{22, 100}, Hole{3, 600}, Hole{500, 902}, Hole{600, 1401}, Hole{30, 1000}, Hole{0, 2000}));
+
+class HeldUpRangeTest : public HeldUpTest, public ::testing::WithParamInterface<int> {};
+
+TEST_P(HeldUpRangeTest, IsCollapsedOrInsertedWithoutWaiting) {
+  int mode = GetParam();
+  auto file = open("f", O_CREAT | O_RDWR, kOther);
+  for (u64 block : {0, 3, 20, 22, 40, 440}) write(file, std::to_string(block), static_cast<i64>(block * kBlock));
+  beside_holder_of_line_0([&] { EXPECT_EQ(vfs::fallocate_file(task_, file, mode, 3 * kBlock, 18 * kBlock).error(), 0); });
+  EXPECT_EQ(read(file, 2, static_cast<i64>((mode == FALLOC_FL_COLLAPSE_RANGE ? 4 : 40) * kBlock)), "22");
+  write(file, "end");
+  EXPECT_EQ(close(kOther), 0);
+  EXPECT_EQ(unlink_path("f"), 0);
+  EXPECT_GE(free_blocks_after_an_open() + 1, before_);
+}
+
+INSTANTIATE_TEST_SUITE_P(Modes, HeldUpRangeTest, ::testing::Values(FALLOC_FL_COLLAPSE_RANGE, FALLOC_FL_INSERT_RANGE));
+
+// Its empty leaves go before its name.
+TEST_F(HeldUpTest, ADirectoryThatOnceWasLargeIsRemovedWithoutWaiting) {
+  constexpr unsigned kNames = 1000;
+  ASSERT_EQ(vfs::mkdir_at(task_, at("d"), 0755).error(), 0);
+  make("f", 0);
+  for (unsigned i = 0; i < kNames; ++i) ASSERT_EQ(vfs::link_at(task_, at("f"), at("d/" + std::to_string(i)), vfs::Follow::kNo, false).error(), 0);
+  for (unsigned i = 0; i < kNames; ++i) ASSERT_EQ(unlink_path("d/" + std::to_string(i)), 0);
+  beside_holder_of_line_0([&] { EXPECT_EQ(vfs::rmdir_at(task_, at("d")).error(), 0); });
+  EXPECT_EQ(unlink_path("f"), 0);
+  EXPECT_GE(free_blocks_after_an_open() + 2, before_);
+}
+
 // One that was made shorter first, and is not brought to that size yet.
 TEST_F(HeldUpTest, WhatIsUnfinishedIsEmptiedWithoutWaiting) {
   make("f", 20'000);
@@ -369,11 +462,7 @@ TEST_F(HeldUpTest, WhoseListIsHeldGoesIntoAnother) {
 // Each of those that are in the way is passed by at no cost, so that all others have their turn.
 TEST_F(HeldUpTest, WhatStandsBehindManyThatAreInTheWayIsFreed) {
   constexpr unsigned kFiles = 8;
-  std::vector<Ino> inodes;
-  for (unsigned i = 0; i < kFiles; ++i) {
-    make("f" + std::to_string(i), 20'000);
-    inodes.push_back(vfs::resolve(task_, at("f" + std::to_string(i)), vfs::Follow::kNo).value().ino);
-  }
+  for (unsigned i = 0; i < kFiles; ++i) make("f" + std::to_string(i), 20'000);
   EXPECT_TRUE(runs_beside_holder([&] {
     for (unsigned i = 0; i < kFiles; ++i) {
       auto file = open("f" + std::to_string(i), O_RDWR, kOther);
@@ -381,8 +470,10 @@ TEST_F(HeldUpTest, WhatStandsBehindManyThatAreInTheWayIsFreed) {
       EXPECT_EQ(close(kOther), 0);
     }
   }));
-  // In the order of their lists: all but the last.
-  std::sort(inodes.begin(), inodes.end(), [](Ino a, Ino b) { return raw(a) % layout::kOrphanLists < raw(b) % layout::kOrphanLists; });
+  std::vector<Ino> inodes; // in the order of their lists; all but the last are in the way
+  EXPECT_TRUE(inode::look_at_orphans(
+      pool_->store(), [](void* found, Ino ino, const inode::Links&) { static_cast<std::vector<Ino>*>(found)->push_back(ino); }, &inodes));
+  ASSERT_EQ(inodes.size(), kFiles);
   u64 before = free_blocks();
   {
     shm::VTx stopped(other_->store().segment, other_->store().waiter, 40);
