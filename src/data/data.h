@@ -19,7 +19,7 @@ Result<u64> read(journal::Store& store, Ino ino, u64 offset, const IoVec* vector
 
 struct WriteFlags {
   bool append = false;     // at the end, whatever `offset` says
-  bool atomic = false;     // data=atomic: overwrites go to new blocks; not for a mapped file, whose blocks must not move
+  bool atomic = false;     // data=atomic: overwrites go to new blocks; but for a mapped file, whose blocks must not move
 };
 struct Written {
   u64 bytes = 0;
@@ -30,9 +30,9 @@ struct Written {
 // advance. ENOSPC and EFBIG only if nothing was written. Not from inside a Tx.
 Result<Written> write(journal::Store& store, Ino ino, u64 offset, const IoVec* vectors, u32 count, WriteFlags flags);
 
-// Sets the size. Shrinking frees in bounded steps, and leaves to inode::look_at_orphans what would have to wait for somebody stopped; `pinned`
-// (mapped somewhere) zeroes and keeps the blocks instead.
-Result<void> truncate(journal::Store& store, Ino ino, u64 size, bool pinned);
+// Sets the size. Shrinking frees in bounded steps, and leaves to inode::look_at_orphans what would have to wait for somebody stopped; of a file
+// that is mapped somewhere the blocks stay, with zeros in them.
+Result<void> truncate(journal::Store& store, Ino ino, u64 size);
 // Whether somebody who is stopped, and has lines of the bitmap in his hands, is waited for; EAGAIN: he is not, and something is left.
 enum class Patience : u8 { kPatient, kHurried };
 // Continues an interrupted shrinking (kFlagTruncating). Idempotent.
@@ -46,7 +46,7 @@ Result<void> release_contents(journal::Tx& tx, const inode::Attr& attr);
 
 // Linux's fallocate(2) modes on a regular file: 0, KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE, COLLAPSE_RANGE, INSERT_RANGE,
 // UNSHARE_RANGE; EOPNOTSUPP otherwise, and for COLLAPSE and INSERT of a mapped or a very large fragmented file.
-Result<void> fallocate(journal::Store& store, Ino ino, int mode, u64 offset, u64 bytes, bool pinned);
+Result<void> fallocate(journal::Store& store, Ino ino, int mode, u64 offset, u64 bytes);
 
 // SEEK_DATA and SEEK_HOLE. ENXIO beyond the end.
 Result<u64> seek_data(journal::Store& store, Ino ino, u64 offset);

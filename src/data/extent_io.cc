@@ -2,6 +2,8 @@
 
 #include <sys/stat.h>
 
+#include "shm/opens.h"
+
 namespace pmemfile::data {
 
 Result<void> load_locked(journal::Tx& tx, Ino ino, inode::Attr& attr) {
@@ -11,6 +13,13 @@ Result<void> load_locked(journal::Tx& tx, Ino ino, inode::Attr& attr) {
   if (!S_ISREG(attr.mode) && !S_ISLNK(attr.mode)) return Error(EINVAL);
   if ((attr.flags & layout::kFlagTruncating) != 0) return Error(kMustFinish);
   return {};
+}
+
+bool may_move_blocks(journal::Tx& tx, Ino ino) {
+  tx.announce_moving(ino);
+  if (PMEMFILE_LIKELY(!shm::is_mapped(tx.store().segment, ino))) return true;
+  tx.withdraw_announcement();
+  return false;
 }
 
 Result<bool> zero_written(journal::Store& store, Ino ino, u64 from, u64 to) {

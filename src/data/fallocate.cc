@@ -93,42 +93,46 @@ Result<void> zero_contents(journal::Store& store, Ino ino, u64 offset, u64 end) 
   return {};
 }
 
-Result<void> free_range(journal::Store& store, Ino ino, u64 first, u64 end) {
-  for (bool done = first >= end; !done;) {
-    done = TRY(leave_or_wait([&](Beside beside) {
-      return run_in_order(store, ino, journal::Opcode::kFallocate, [&](journal::Tx& tx) -> Result<bool> {
+enum class Freed : u8 { kInPart, kAll, kMapped };
+
+// kMapped: its blocks have to stay; some may be gone.
+Result<Freed> free_range(journal::Store& store, Ino ino, u64 first, u64 end) {
+  for (;;) {
+    Freed freed = TRY(leave_or_wait([&](Beside beside) {
+      return run_in_order(store, ino, journal::Opcode::kFallocate, [&](journal::Tx& tx) -> Result<Freed> {
         TRY(tx.lock(shm::inode_key(store.segment, ino)));
         inode::Attr attr = TRY(load_locked(tx, ino));
-        if (attr.blocks == 0) return true;
+        if (attr.blocks == 0) return Freed::kAll;
+        if (PMEMFILE_UNLIKELY(!may_move_blocks(tx, ino))) return Freed::kMapped;
         TRY(tx.exclude_overwriters(shm::inode_key(store.segment, ino)));
         bool all = TRY(free_part(tx, attr, first, end, beside));
         TRY(tx.commit());
         if (PMEMFILE_UNLIKELY(tx.leaves())) inode::forget_orphan(store);
-        return all;
+        return all ? Freed::kAll : Freed::kInPart;
       });
     }));
+    if (freed != Freed::kInPart) return freed;
   }
-  return {};
 }
 
-Result<void> punch(journal::Store& store, Ino ino, u64 offset, u64 end, bool pinned) {
+Result<void> punch(journal::Store& store, Ino ino, u64 offset, u64 end) {
   inode::Attr attr = TRY(inode::read(store, ino));
   // What stands behind the end in its last block goes along.
   if (end >= attr.size) end = align_up(end, kBlock);
   u64 first = align_up(offset, kBlock), last = align_down(end, kBlock);
-  if (pinned || first >= last) {
+  if (first >= last) {
     TRY(zero_contents(store, ino, offset, end));
   } else {
     TRY(zero_contents(store, ino, offset, first));
     TRY(zero_contents(store, ino, last, end));
-    TRY(free_range(store, ino, first / kBlock, last / kBlock));
+    if (TRY(free_range(store, ino, first / kBlock, last / kBlock)) == Freed::kMapped) TRY(zero_contents(store, ino, first, last));
   }
   return finish_change(store, ino, 0);
 }
 
 } // namespace
 
-Result<void> fallocate(journal::Store& store, Ino ino, int mode, u64 offset, u64 bytes, bool pinned) {
+Result<void> fallocate(journal::Store& store, Ino ino, int mode, u64 offset, u64 bytes) {
   if (!store.inode_in_range(ino)) return Error(kErrnoCorrupt);
   constexpr u64 kMaxOffset = ~u64{0} >> 1; // of the kernel's loff_t
   if (offset > kMaxOffset || bytes == 0 || bytes > kMaxOffset) return Error(EINVAL);
@@ -136,9 +140,9 @@ Result<void> fallocate(journal::Store& store, Ino ino, int mode, u64 offset, u64
   if (bytes > layout::kMaxFileBytes || offset > layout::kMaxFileBytes - bytes) return Error(EFBIG);
   u64 end = offset + bytes;
   bool keep_size = (mode & FALLOC_FL_KEEP_SIZE) != 0;
-  if ((mode & FALLOC_FL_PUNCH_HOLE) != 0) return punch(store, ino, offset, end, pinned);
-  if ((mode & FALLOC_FL_COLLAPSE_RANGE) != 0) return collapse_range(store, ino, offset, bytes, pinned);
-  if ((mode & FALLOC_FL_INSERT_RANGE) != 0) return insert_range(store, ino, offset, bytes, pinned);
+  if ((mode & FALLOC_FL_PUNCH_HOLE) != 0) return punch(store, ino, offset, end);
+  if ((mode & FALLOC_FL_COLLAPSE_RANGE) != 0) return collapse_range(store, ino, offset, bytes);
+  if ((mode & FALLOC_FL_INSERT_RANGE) != 0) return insert_range(store, ino, offset, bytes);
   if ((mode & FALLOC_FL_ZERO_RANGE) != 0) TRY(zero_contents(store, ino, offset, end));
   TRY(preallocate(store, ino, offset, end));
   return finish_change(store, ino, keep_size ? 0 : end);

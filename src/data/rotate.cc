@@ -135,12 +135,12 @@ Result<void> commit_size(journal::Tx& tx, inode::Attr& attr, u64 size) {
 
 } // namespace
 
-Result<void> collapse_range(journal::Store& store, Ino ino, u64 offset, u64 bytes, bool pinned) {
+Result<void> collapse_range(journal::Store& store, Ino ino, u64 offset, u64 bytes) {
   if ((offset | bytes) % kBlock != 0) return Error(EINVAL);
   bool rest = TRY(run_in_order(store, ino, journal::Opcode::kFallocate, [&](journal::Tx& tx) -> Result<bool> {
     inode::Attr attr = TRY(lock_exclusively(tx, ino));
     if (offset + bytes >= attr.size) return Error(EINVAL);
-    if (pinned) return Error(EOPNOTSUPP);
+    if (!may_move_blocks(tx, ino)) return Error(EOPNOTSUPP);
     bool any = attr.blocks != 0;
     if (any) {
       TRY(Rotation(tx, attr, offset / kBlock, div_up(attr.size, kBlock), bytes / kBlock).run());
@@ -155,13 +155,13 @@ Result<void> collapse_range(journal::Store& store, Ino ino, u64 offset, u64 byte
   return rest ? finish_or_leave(store, ino) : Result<void>();
 }
 
-Result<void> insert_range(journal::Store& store, Ino ino, u64 offset, u64 bytes, bool pinned) {
+Result<void> insert_range(journal::Store& store, Ino ino, u64 offset, u64 bytes) {
   if ((offset | bytes) % kBlock != 0) return Error(EINVAL);
   return run_in_order(store, ino, journal::Opcode::kFallocate, [&](journal::Tx& tx) -> Result<void> {
     inode::Attr attr = TRY(lock_exclusively(tx, ino));
     if (offset >= attr.size) return Error(EINVAL);
     if (bytes > layout::kMaxFileBytes - attr.size) return Error(EFBIG);
-    if (pinned) return Error(EOPNOTSUPP);
+    if (!may_move_blocks(tx, ino)) return Error(EOPNOTSUPP);
     if (attr.blocks != 0) {
       // Blocks behind the end come to stand in the inserted range and have to read as zeros there.
       u64 end = div_up(attr.size, kBlock) + bytes / kBlock;

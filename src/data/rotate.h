@@ -10,7 +10,7 @@
 
 namespace pmemfile::data {
 
-Result<void> collapse_range(journal::Store& store, Ino ino, u64 offset, u64 bytes, bool pinned);
-Result<void> insert_range(journal::Store& store, Ino ino, u64 offset, u64 bytes, bool pinned);
+Result<void> collapse_range(journal::Store& store, Ino ino, u64 offset, u64 bytes);
+Result<void> insert_range(journal::Store& store, Ino ino, u64 offset, u64 bytes);
 
 } // namespace pmemfile::data

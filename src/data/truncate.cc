@@ -112,7 +112,7 @@ Result<void> finish(journal::Store& store, Ino ino, Step&& step) {
 
 } // namespace
 
-Result<void> truncate(journal::Store& store, Ino ino, u64 size, bool pinned) {
+Result<void> truncate(journal::Store& store, Ino ino, u64 size) {
   if (!store.inode_in_range(ino)) return Error(kErrnoCorrupt);
   if (size > layout::kMaxFileBytes) return Error(EFBIG);
   bool done = TRY(run_in_order(store, ino, journal::Opcode::kTruncate, [&](journal::Tx& tx) -> Result<bool> {
@@ -122,7 +122,7 @@ Result<void> truncate(journal::Store& store, Ino ino, u64 size, bool pinned) {
       TRY(grow(tx, attr, size));
       return true;
     }
-    if (!pinned) return shrink(tx, attr, size);
+    if (PMEMFILE_LIKELY(may_move_blocks(tx, ino))) return shrink(tx, attr, size);
     TRY(tx.exclude_overwriters(shm::inode_key(store.segment, ino)));
     TRY(shrink_pinned(tx, attr, size));
     return true;

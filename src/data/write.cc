@@ -124,6 +124,7 @@ class ChunkWriter {
   inode::Attr attr_;
   MapEdit* edit_ = nullptr;
   u64 start_ = 0, position_ = 0, end_ = 0;
+  bool replaces_ = false; // old blocks by new ones
   bool fault_ = false;
   bool contents_only_ = false;
   // Blocks that atomic overwriting replaces; freed after the last take, which must not find them.
@@ -143,7 +144,8 @@ Result<void> ChunkWriter::run(Chunk& chunk) {
   end_ = min_of(start + request_.left, last * layout::kBlockBytes);
   position_ = start;
   if (TRY(zero_gap(request_.store, attr_, start))) tx_.note_fresh_data();
-  if (request_.flags.atomic && start < attr_.size) TRY(tx_.exclude_overwriters(key));
+  replaces_ = request_.flags.atomic && start < attr_.size && may_move_blocks(tx_, request_.ino);
+  if (replaces_) TRY(tx_.exclude_overwriters(key));
 
   MapEdit edit(tx_, attr_);
   edit_ = &edit;
@@ -207,7 +209,7 @@ Result<u64> ChunkWriter::step() {
   if (span.hole()) return fill_hole(first, span.count);
   if (!request_.store.data_blocks(span.block(), span.count)) return Error(kErrnoCorrupt);
   if (span.unwritten()) return fill_unwritten(span, first);
-  if (request_.flags.atomic && position_ < attr_.size) return replace(*edit_, span, first);
+  if (replaces_ && position_ < attr_.size) return replace(*edit_, span, first);
   return copy_in_place(span, first);
 }
 

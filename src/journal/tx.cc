@@ -53,15 +53,15 @@ void Tx::forget_staged() {
   fault_ = 0;
   fresh_data_ = false;
   committed_ = false;
-  if (PMEMFILE_UNLIKELY(ending_)) withdraw_ending();
+  if (PMEMFILE_UNLIKELY(announced_ != shm::SlotPhase::kPlanning)) withdraw_announcement();
   if (PMEMFILE_UNLIKELY(left_)) forget_left();
 }
 
-void Tx::announce_ending(Ino ino) {
+void Tx::announce(Ino ino, shm::SlotPhase phase) {
   shm::Slot& slot = store_.segment.slots[slot_];
-  store_release(slot.ending_ino, pmemfile::raw(ino));
-  store_full(slot.phase, static_cast<u32>(shm::SlotPhase::kEnding));
-  ending_ = true;
+  store_release(slot.announced_ino, pmemfile::raw(ino));
+  store_full(slot.phase, static_cast<u32>(phase));
+  announced_ = phase;
 }
 
 void Tx::note_left(Ino ino) {
@@ -74,9 +74,9 @@ void Tx::forget_left() {
   left_ = false;
 }
 
-void Tx::withdraw_ending() {
-  store_release(store_.segment.slots[slot_].phase, static_cast<u32>(shm::SlotPhase::kPlanning));
-  ending_ = false;
+void Tx::withdraw_announcement() {
+  announced_ = shm::SlotPhase::kPlanning;
+  store_release(store_.segment.slots[slot_].phase, static_cast<u32>(announced_));
 }
 
 bool Tx::holds(shm::LockKey key) const {
@@ -365,17 +365,18 @@ void Tx::apply() {
   }
 }
 
-// The commit of a durable record in the eyes of everybody. False if a record that frees an inode was denied.
+// The commit of a durable record in the eyes of everybody. False if it was announced, and denied.
 bool Tx::make_visible() {
   u32& phase = store_.segment.slots[slot_].phase;
   constexpr u32 kApplying = static_cast<u32>(shm::SlotPhase::kApplying);
-  if (PMEMFILE_LIKELY(!ending_)) {
+  if (PMEMFILE_LIKELY(announced_ == shm::SlotPhase::kPlanning)) {
     store_release(phase, kApplying);
     return true;
   }
-  u32 announced = static_cast<u32>(shm::SlotPhase::kEnding);
-  ending_ = !compare_exchange(phase, announced, kApplying);
-  return !ending_;
+  u32 announced = static_cast<u32>(announced_);
+  if (!compare_exchange(phase, announced, kApplying)) return false;
+  announced_ = shm::SlotPhase::kPlanning;
+  return true;
 }
 
 Result<void> Tx::commit() {

@@ -84,10 +84,12 @@ class Tx {
   // New blocks were written: the commit fences once before the record.
   void note_fresh_data() { fresh_data_ = true; }
 
-  // Until the commit who begins to use the inode (shm/opens.h) can deny that it is freed; then commit() makes the function restart.
-  // Seen by everybody before anything that the caller loads after it. The inode's stripe must be held.
-  void announce_ending(Ino ino);
-  void withdraw_ending();
+  // Until the commit who begins to use the inode (shm/opens.h) can deny that it is freed, and who begins to map it that blocks are taken away
+  // from it; then commit() makes the function restart. Seen by everybody before anything that the caller loads after it. One announcement a
+  // commit. The inode's stripe must be held.
+  void announce_ending(Ino ino) { announce(ino, shm::SlotPhase::kEnding); }
+  void announce_moving(Ino ino) { announce(ino, shm::SlotPhase::kMoving); }
+  void withdraw_announcement();
   // Notes until the Tx ends that the inode may have to be freed by who repairs the slot (Slot::left_ino).
   void note_left(Ino ino);
 
@@ -110,6 +112,7 @@ class Tx {
   }
 
  private:
+  void announce(Ino ino, shm::SlotPhase phase);
   friend class View;
   static constexpr u32 kNoKey = ~u32{0};
 
@@ -143,7 +146,7 @@ class Tx {
   int fault_ = 0;
   bool fresh_data_ = false;
   bool committed_ = false;
-  bool ending_ = false;
+  shm::SlotPhase announced_ = shm::SlotPhase::kPlanning; // kEnding, kMoving, or nothing
   bool left_ = false;
   Hurry hurry_ = Hurry::kNo;
   Hurry missed_hurry_ = Hurry::kNo; // when missed_ was

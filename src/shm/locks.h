@@ -22,8 +22,6 @@ static_assert(sizeof(LockList) == 64);
 
 struct LockBucket {
   u64 first_plus_1; // LockList
-  // Owned word (opens.h): held while blocks may be taken away from an inode of this bucket, so that no mapping of it begins meanwhile.
-  u64 shrink_lock;
 };
 
 enum class FileLockKind : u32 { kPosix, kOfd, kFlock };

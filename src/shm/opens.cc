@@ -38,15 +38,20 @@ u64* claim_use(Segment& v, VTx& tx, Ino ino, u32 description, bool mapping) {
   return nullptr;
 }
 
-void deny_ending(const Segment& v, Ino ino) {
+namespace {
+void deny(const Segment& v, Ino ino, SlotPhase phase) {
   u32 holder = load_acquire(v.stripe(inode_key(v, ino)).lock) & kLockSlotMask;
   if (PMEMFILE_LIKELY(holder == 0) || holder > v.header->slot_count) return;
   Slot& slot = v.slots[holder - 1];
-  u32 ending = static_cast<u32>(SlotPhase::kEnding);
-  if (load_acquire(slot.phase) != ending || load_acquire(slot.ending_ino) != pmemfile::raw(ino)) return;
+  u32 announced = static_cast<u32>(phase);
+  if (load_acquire(slot.phase) != announced || load_acquire(slot.announced_ino) != pmemfile::raw(ino)) return;
   // Not that of the operation after it, perhaps: that one only plans once more.
-  compare_exchange(slot.phase, ending, static_cast<u32>(SlotPhase::kDenied));
+  compare_exchange(slot.phase, announced, static_cast<u32>(SlotPhase::kDenied));
 }
+} // namespace
+
+void deny_ending(const Segment& v, Ino ino) { deny(v, ino, SlotPhase::kEnding); }
+void deny_moving(const Segment& v, Ino ino) { deny(v, ino, SlotPhase::kMoving); }
 
 LockList* find_lock_list(const Segment& v, Ino ino) {
   u64 next = load_acquire(lock_bucket(v, ino).first_plus_1);

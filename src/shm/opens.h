@@ -12,6 +12,9 @@
 //   last user: takes its word away;                   looks whether the inode still has a link
 //   remover of a file in use: commits that it has none; looks for uses
 //
+// So do who begins to map an inode and who takes blocks away from it (kMoving): whose look comes second sees the other one. Blocks of a mapped
+// inode stay where they are.
+//
 // Offset and directory cookie are guarded by an owned word: pack() of the process that holds it, with kLockWaited; 0: nobody. What
 // such a word guards is whole at any moment, so it is simply taken from the dead.
 // Rules: hook-safe; indices read from V are checked before use.
@@ -83,6 +86,8 @@ bool is_mapped(const Segment& v, Ino ino);
 u64* claim_use(Segment& v, VTx& tx, Ino ino, u32 description, bool mapping);
 // Keeps the record from freeing the inode if an operation is about to commit one that does.
 void deny_ending(const Segment& v, Ino ino);
+// The same of one that takes blocks away from it.
+void deny_moving(const Segment& v, Ino ino);
 
 // Where a slot's user found or left a free entry: a place to look first. A line each: every open and close writes there.
 struct alignas(64) SlotHints {

@@ -14,7 +14,7 @@
 namespace pmemfile::shm {
 
 inline constexpr u64 kSegmentMagic = 0x314745534d454d50; // "PMEMSEG1"
-inline constexpr u32 kSegmentVersion = 9;
+inline constexpr u32 kSegmentVersion = 10;
 inline constexpr u64 kMaxDescriptions = 65536; // open file descriptions in the largest V
 
 // An attached process: index of its entry and the generation of the entry's use. 0 is nobody.
@@ -59,7 +59,8 @@ inline constexpr unsigned kMaxVlogWords = 16;
 enum class SlotPhase : u32 {
   kIdle,     // nobody's
   kPlanning, // nothing of the operation is in the pool but unreachable blocks
-  kEnding,   // the same, and its record will free Slot::ending_ino: who begins to use that inode denies it (opens.h)
+  kEnding,   // the same, and its record will free Slot::announced_ino: who begins to use that inode denies it (opens.h)
+  kMoving,   // the same, and its record will take blocks away from that inode, or move them: who begins to map it denies it
   kDenied,   // somebody did: the record, whole or not, does not count; the operation plans anew
   kApplying, // the record is durable; its effects are being stored
 };
@@ -75,7 +76,7 @@ struct alignas(64) Slot {
   u32 held_count;    // entries of `held` to look at
   u64 retired;       // sequence up to which all records are void, their effects durable
   u64 pending_ino;   // word of Process::pending that counts only if this operation commits; see vfs, note_unnamed
-  u64 ending_ino;    // counts in phase kEnding
+  u64 announced_ino; // counts in the phases kEnding and kMoving
   u32 held[kMaxHeldLocks]; // stripe + 1, written before the lock is taken and cleared after it is released
   // Redo log of an operation on V itself (open, close, file locks): see vlog.h.
   u32 vlog_committed; // 1: complete, effects may be partly stored; replay it

@@ -79,6 +79,19 @@ void lock_stripe_slow(Segment& v, u32 slot, LockKey key, const Waiter& waiter) {
   }
 }
 
+bool lock_stripe_soon(Segment& v, u32 slot, LockKey key, const Waiter& waiter) {
+  constexpr unsigned kRounds = 4; // a stripe may pass from one of the dead to the next
+  for (unsigned round = 0; round < kRounds; ++round) {
+    for (unsigned spin = 0; spin < kSpins; ++spin) {
+      if (try_lock_stripe(v, slot, key)) return true;
+      cpu_relax();
+    }
+    u32 holder = load_acquire(v.stripe(key).lock) & kLockSlotMask;
+    if (holder != 0 && holder <= v.header->slot_count) repair_if_dead(v, load_acquire(v.slots[holder - 1].owner), waiter);
+  }
+  return false;
+}
+
 void release_stripes_of_dead_slot(Segment& v, u32 slot) {
   Slot& s = v.slots[slot];
   for (u32 i = 0; i < kMaxHeldLocks; ++i) {

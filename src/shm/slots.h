@@ -22,6 +22,8 @@ struct Waiter {
 
 u32 take_slot_slow(Segment& v, u32 hint, const Waiter& waiter);
 void lock_stripe_slow(Segment& v, u32 slot, LockKey key, const Waiter& waiter);
+// Spins for a moment, and repairs a dead holder; false: somebody alive has it.
+bool lock_stripe_soon(Segment& v, u32 slot, LockKey key, const Waiter& waiter);
 
 // Different threads and processes start looking for a slot at different places, and each finds its own
 // again: the lines of a slot then stay in its core's cache.

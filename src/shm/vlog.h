@@ -45,6 +45,8 @@ class VTx {
   u32 slot() const { return slot_; }
   void lock(LockKey key) { lock_stripe(v_, slot_, key, waiter_); }
   bool try_lock(LockKey key) { return try_lock_stripe(v_, slot_, key); }
+  // Waits for a dead holder's repair, and for nobody who may be stopped.
+  bool lock_soon(LockKey key) { return lock_stripe_soon(v_, slot_, key, waiter_); }
   // After a commit. What the caller loads from here on is not older than what it stored.
   void unlock_all() { release_all(v_, slot_); }
 

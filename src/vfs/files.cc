@@ -125,34 +125,10 @@ Result<void> check_growth(Task& task, Ino ino, u64 size) {
   return size > TRY(inode::read(task.pool->store(), ino)).size ? Result<void>(beyond_limit(task)) : Result<void>();
 }
 
-// Held while blocks may be taken away from a file: no mapping begins meanwhile, so that nobody maps a block that is
-// just being freed.
-class Shrinking {
- public:
-  Shrinking(Pool& pool, const OpenDescription& description)
-      : v_(open_tables(pool)), ino_{description.ino}, lock_(shm::lock_bucket(v_, ino_).shrink_lock) {
-    shm::lock_owned(v_, lock_, v_.fd);
-  }
-  ~Shrinking() { shm::unlock_owned(lock_); }
-  Shrinking(const Shrinking&) = delete;
-  Shrinking& operator=(const Shrinking&) = delete;
-  bool pinned() const { return shm::is_mapped(v_, ino_); }
-
- private:
-  shm::Segment& v_;
-  Ino ino_;
-  u64& lock_;
-};
-
 Result<data::Written> write_vectors(Task& task, OpenDescription& description, u64 offset, const data::IoVec* vectors, u32 count, bool append) {
   Store& store = task.pool->store();
   Ino ino{description.ino};
-  data::WriteFlags flags{.append = append};
-  if (PMEMFILE_LIKELY(!store.atomic_data))
-    return with_space(store, [&] { return data::write(store, ino, offset, vectors, count, flags); });
-  // Blocks that are mapped stay where they are, and so are overwritten in place.
-  Shrinking shrinking(*task.pool, description);
-  flags.atomic = !shrinking.pinned();
+  data::WriteFlags flags{.append = append, .atomic = store.atomic_data};
   return with_space(store, [&] { return data::write(store, ino, offset, vectors, count, flags); });
 }
 
@@ -275,9 +251,7 @@ Result<void> truncate_open(Task& task, Description number, u64 size) {
   Ino ino{description.ino};
   TRY(check_growth(task, ino, size));
   TRY(drop_set_ids(task, ino));
-  Shrinking shrinking(*task.pool, description);
-  TRY(data::truncate(task.pool->store(), ino, size, shrinking.pinned()));
-  return {};
+  return data::truncate(task.pool->store(), ino, size);
 }
 
 Result<void> truncate_file(Task& task, Description number, u64 size) {
@@ -298,9 +272,8 @@ Result<void> fallocate_file(Task& task, Description number, int mode, u64 offset
   constexpr int kElsewhere = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE;
   if ((mode & kElsewhere) == 0) TRY(check_growth(task, ino, offset + bytes));
   TRY(drop_set_ids(task, ino));
-  Shrinking shrinking(*task.pool, description);
   Store& store = task.pool->store();
-  TRY(with_space(store, [&] { return data::fallocate(store, ino, mode, offset, bytes, shrinking.pinned()); }));
+  TRY(with_space(store, [&] { return data::fallocate(store, ino, mode, offset, bytes); }));
   return {};
 }
 

@@ -76,22 +76,23 @@ void wake_lock_waiters(LockList& list) {
   if (load_relaxed(list.lock_waiters) != 0 && exchange(list.lock_waiters, 0u) != 0) shm::futex_wake(list.lock_changes, 1 << 30);
 }
 
-void drop_locks_of_handle(shm::Segment& v, shm::VTx& tx, const shm::OpenDescription& description, shm::ProcessRef process, bool mapping,
-                          bool last) {
+bool drop_locks_of_handle(shm::Segment& v, shm::VTx& tx, const shm::OpenDescription& description, shm::ProcessRef process, bool mapping,
+                          bool last, inode::Wait wait) {
   const shm::Process* entry = shm::find_process(v, process);
   bool posix = !mapping && entry != nullptr && load_acquire(entry->posix_locks) != 0;
   bool own = last && load_acquire(description.file_locks) != 0;
-  if (PMEMFILE_LIKELY(!posix && !own)) return;
+  if (PMEMFILE_LIKELY(!posix && !own)) return true;
   Ino ino{description.ino};
-  tx.lock(shm::file_locks_key(v, ino));
+  if (!lock_or_not(tx, shm::file_locks_key(v, ino), wait)) return false;
   LockList* list = shm::find_lock_list(v, ino);
-  if (list == nullptr) return;
+  if (list == nullptr) return true;
   u64 owner = static_cast<u64>(&description - shm::description_at(v, 0)) + 1;
   bool dropped = posix && drop_locks(v, tx, *list, FileLockKind::kPosix, pack(process));
   if (own) dropped |= drop_locks(v, tx, *list, FileLockKind::kOfd, owner);
   if (own) dropped |= drop_locks(v, tx, *list, FileLockKind::kFlock, owner);
   if (dropped) wake_lock_waiters(*list);
   if (list->locks == 0) end_lock_list(v, tx, *list);
+  return true;
 }
 
 } // namespace pmemfile::vfs

@@ -200,7 +200,7 @@ bool bury_holder(Pool& pool, ProcessRef holder, FileLockKind kind, bool all) {
   Process* entry = shm::find_process(v, holder);
   bool unburied = entry != nullptr && load_acquire(entry->generation) == holder.generation &&
                   load_acquire(entry->state) != static_cast<u32>(shm::ProcessState::kFree);
-  if (unburied) bury(pool, holder);
+  if (unburied) bury(pool, holder, inode::Wait::kYes);
   if (kind != FileLockKind::kPosix) unburied |= bury_sharers(pool, true);
   return unburied;
 }

@@ -52,7 +52,15 @@ Result<u32> make_description(Pool& pool, const inode::Attr& attr, u32 flags, u32
 // One more reference to a description by a handle of `process`, which is this one or its child to be.
 Result<void> make_reference(Pool& pool, shm::ProcessRef process, u32 handle, u32 description, bool mapping);
 // close: of this process or of a dead one.
-Result<void> drop_handle(Pool& pool, shm::ProcessRef process, u32 handle);
+// Takes the stripe; with kNo only from who holds it for a moment, or is dead.
+inline bool lock_or_not(shm::VTx& tx, shm::LockKey key, inode::Wait wait) {
+  if (wait == inode::Wait::kNo) return tx.lock_soon(key);
+  tx.lock(key);
+  return true;
+}
+
+// EAGAIN, with kNo: somebody who may be stopped is at the description, or at the locks of the file.
+Result<void> drop_handle(Pool& pool, shm::ProcessRef process, u32 handle, inode::Wait wait = inode::Wait::kYes);
 // Frees an inode that lost its last user, if it has neither links nor users. `word`: of Process::pending, of this process
 // or of a dead one.
 void free_pending(Pool& pool, u64& word, bool of_dead);
@@ -108,8 +116,8 @@ bool drop_locks(shm::Segment& v, shm::VTx& tx, shm::LockList& list, shm::FileLoc
 void note_lock_change(shm::LockList& list);
 void wake_lock_waiters(shm::LockList& list);
 // What goes when a handle of a process is closed, `last` the last one of its description: takes the stripe if there can be any, may commit,
-// and leaves the end of an empty list to the caller's commit.
-void drop_locks_of_handle(shm::Segment& v, shm::VTx& tx, const shm::OpenDescription& description, shm::ProcessRef process, bool mapping,
-                          bool last);
+// and leaves the end of an empty list to the caller's commit. False, with kNo: the stripe could not be had, and nothing was done.
+bool drop_locks_of_handle(shm::Segment& v, shm::VTx& tx, const shm::OpenDescription& description, shm::ProcessRef process, bool mapping,
+                          bool last, inode::Wait wait);
 
 } // namespace pmemfile::vfs

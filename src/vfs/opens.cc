@@ -190,12 +190,16 @@ Result<void> make_reference(Pool& pool, shm::ProcessRef process, u32 handle, u32
   if (refs == 0 || (refs & shm::kClaimMark) != 0) return Error(EBADF);
   tx.store(description->refs, refs + 1);
   if (!tx.claim(*word, shm::handle_word(index, mapping))) return Error(EBUSY);
-  if (mapping) TRY(begin_use(v, tx, Ino{description->ino}, index, true));
+  if (mapping) {
+    TRY(begin_use(v, tx, Ino{description->ino}, index, true));
+    // Who takes blocks away and has not seen this use does not do so; what he has done already is seen by who looks for blocks.
+    shm::deny_moving(v, Ino{description->ino});
+  }
   tx.commit();
   return {};
 }
 
-Result<void> drop_handle(Pool& pool, shm::ProcessRef process, u32 handle) {
+Result<void> drop_handle(Pool& pool, shm::ProcessRef process, u32 handle, inode::Wait wait) {
   shm::Segment& v = open_tables(pool);
   u64* word = shm::find_handle(v, process, handle);
   u64 value = word == nullptr ? 0 : load_acquire(*word);
@@ -208,13 +212,13 @@ Result<void> drop_handle(Pool& pool, shm::ProcessRef process, u32 handle) {
   Ino ino;
   {
     VTx tx(v, pool.store().waiter, shm::slot_hint(v));
-    tx.lock(shm::description_key(v, index));
+    if (!lock_or_not(tx, shm::description_key(v, index), wait)) return Error(EAGAIN);
     if (load_acquire(*word) != value) return Error(EBADF);
     u64 refs = load_relaxed(description->refs);
     if (refs == 0) return Error(kErrnoCorrupt);
     ino = Ino{description->ino};
     bool last = refs == 1;
-    drop_locks_of_handle(v, tx, *description, process, mapping, last);
+    if (!drop_locks_of_handle(v, tx, *description, process, mapping, last, wait)) return Error(EAGAIN);
     tx.store(*word, 0);
     if (mapping) end_use(v, tx, ino, index, true);
     if (last) {
@@ -407,13 +411,15 @@ void free_forgotten(Pool& pool) {
   PoolInternals::note_left(pool);
 }
 
-// Somebody who is stopped stays so for a while, and each try costs spins: not at every open.
-static void free_left_now_and_then(Pool& pool) {
+// What others left, and what we did. Somebody who is stopped stays so for a while, and each try costs spins: not at every open.
+static void bury_and_free_now_and_then(Pool& pool) {
   constexpr i64 kPauseNs = 10'000'000;
   i64 now = inode::now_ns(), last = PoolInternals::last_try(pool);
   if (now >= last && now - last < kPauseNs) return;
-  free_left(pool);
-  if (PoolInternals::has_left(pool)) PoolInternals::set_last_try(pool, now);
+  const u64& unburied = shm::process_table(open_tables(pool)).unburied;
+  if (load_relaxed(unburied) != 0) bury_unburied(pool);
+  if (PoolInternals::has_left(pool)) free_left(pool);
+  if (PoolInternals::has_left(pool) || load_relaxed(unburied) != 0) PoolInternals::set_last_try(pool, now);
 }
 
 bool has_left(const Process& entry) {
@@ -424,8 +430,8 @@ bool has_left(const Process& entry) {
 
 Result<OpenResult> open_at(Task& task, At at, int flags, u32 mode, u32 handle) {
   Pool& pool = *task.pool;
-  if (PMEMFILE_UNLIKELY(load_relaxed(shm::process_table(open_tables(pool)).unburied) != 0)) bury_unburied(pool);
-  if (PMEMFILE_UNLIKELY(PoolInternals::has_left(pool))) free_left_now_and_then(pool);
+  bool unburied = load_relaxed(shm::process_table(open_tables(pool)).unburied) != 0;
+  if (PMEMFILE_UNLIKELY(unburied || PoolInternals::has_left(pool))) bury_and_free_now_and_then(pool);
   flags &= (flags & O_PATH) != 0 ? kPathFlags : kKnownFlags;
   if ((flags & O_TMPFILE) == O_TMPFILE) return open_unnamed(task, at, flags, mode & kPermissionBits, handle);
   for (unsigned round = 0; round < kMaxOpenRounds; ++round) {
@@ -514,13 +520,7 @@ Result<void> hold_dir(Pool& pool, Ino dir, u32 handle) {
 }
 
 Result<void> pin_mapping(Pool& pool, Description description, u32 handle) {
-  shm::Segment& v = open_tables(pool);
-  TRY(make_reference(pool, v.self, handle, static_cast<u32>(description), true));
-  // Who is taking blocks away began before the pin was there to be seen: let it end before the caller looks for blocks.
-  u64& lock = shm::lock_bucket(v, Ino{shm::description_at(v, static_cast<u32>(description))->ino}).shrink_lock;
-  shm::lock_owned(v, lock, v.fd);
-  shm::unlock_owned(lock);
-  return {};
+  return make_reference(pool, open_tables(pool).self, handle, static_cast<u32>(description), true);
 }
 Result<void> unpin_mapping(Pool& pool, u32 handle) { return close_handle(pool, handle); }
 

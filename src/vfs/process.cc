@@ -91,7 +91,6 @@ void unlock_own_words(void* context, u32, u64 word) {
   shm::OpenDescription* description = shm::description_at(v, shm::handle_description(word));
   if (description == nullptr) return;
   shm::unlock_if_own(v, description->lock);
-  shm::unlock_if_own(v, shm::lock_bucket(v, Ino{description->ino}).shrink_lock);
 }
 
 // ---- The text that exec passes on: numbers, each followed by a colon ----------------------------------------------

@@ -117,7 +117,7 @@ Result<void> stage_last_unlink(Tx& tx, inode::Attr& attr, Ended& ended) {
   ended.word = pending_word(attr.ino, attr.generation);
   tx.note_left(attr.ino);
   if (used)
-    tx.withdraw_ending();
+    tx.withdraw_announcement();
   else
     attr.flags |= layout::kFlagFreeing;
   TRY(inode::add_orphan(tx, attr));

@@ -42,25 +42,19 @@ bool owns_slots(const Segment& v, ProcessRef process) {
 
 ProcessState state_of(const Process& entry) { return static_cast<ProcessState>(load_acquire(entry.state)); }
 
-// The dead one may have been taking blocks away from what the handle refers to.
-void unlock_shrinking(Segment& v, u64 word, ProcessRef dead) {
-  const shm::OpenDescription* description = shm::description_at(v, shm::handle_description(word));
-  if (description == nullptr) return;
-  u64& lock = shm::lock_bucket(v, Ino{load_relaxed(description->ino)}).shrink_lock;
-  u64 held = load_acquire(lock);
-  if ((held & ~u64{shm::kLockWaited}) != pack(dead) || !compare_exchange(lock, held, u64{0})) return;
-  shm::wake_owned(lock);
-}
-
-void drop_one(void* context, u32 handle, u64 word) {
-  auto& arguments = *static_cast<std::pair<Pool*, ProcessRef>*>(context);
-  unlock_shrinking(open_tables(*arguments.first), word, arguments.second);
-  (void)drop_handle(*arguments.first, arguments.second, handle);
-}
-
-void drop_handles_of(Pool& pool, ProcessRef process) {
-  std::pair<Pool*, ProcessRef> arguments{&pool, process};
-  shm::for_each_handle(open_tables(pool), process, drop_one, &arguments);
+// False: some are left, with kNo.
+bool drop_handles_of(Pool& pool, ProcessRef process, inode::Wait wait) {
+  struct Drop {
+    Pool& pool;
+    ProcessRef process;
+    inode::Wait wait;
+    bool all;
+  } drop{pool, process, wait, true};
+  shm::for_each_handle(open_tables(pool), process, [](void* context, u32 handle, u64) {
+    auto& [its_pool, whose, waits, all] = *static_cast<Drop*>(context);
+    if (drop_handle(its_pool, whose, handle, waits).error() == EAGAIN) all = false;
+  }, &drop);
+  return drop.all;
 }
 
 // What the dead one would have taken off an orphan list after the inode that it was freeing; and what no entry had room to note.
@@ -72,14 +66,14 @@ void free_behind(Pool& pool) {
 }
 
 // False: something of it has to wait for somebody who is stopped.
-bool free_entry(Pool& pool, Process& entry, ProcessRef dead) {
+bool free_entry(Pool& pool, Process& entry, ProcessRef dead, inode::Wait wait) {
   Segment& v = pool.store().segment;
   // First: one that has got a user is freed with its handle, and noted by who drops that, so by one only.
   for (u64& word : entry.pending) free_pending(pool, word, true);
-  drop_handles_of(pool, dead);
-  shm::free_handle_pages(v, dead);
+  bool dropped = drop_handles_of(pool, dead, wait);
+  if (dropped) shm::free_handle_pages(v, dead);
   free_behind(pool);
-  return !has_left(entry);
+  return dropped && !has_left(entry);
 }
 
 // Who only reads changes nothing in V; who is not registered yet owns no slot to work in.
@@ -100,7 +94,7 @@ void repair_dead(Store& store, ProcessRef dead) {
   shm::end_repair(v, dead, false);
 }
 
-void bury(Pool& pool, ProcessRef dead) {
+void bury(Pool& pool, ProcessRef dead, inode::Wait wait) {
   Segment& v = pool.store().segment;
   ProcessRef before;
   if (!is_undertaker(pool) || !shm::claim_repair(v, dead, &before)) return;
@@ -109,7 +103,7 @@ void bury(Pool& pool, ProcessRef dead) {
   if (before != v.self && owns_slots(v, before)) return shm::end_repair(v, dead, false);
   repair_slots(pool.store(), dead);
   Process& entry = *shm::find_process(v, dead);
-  bool freed = free_entry(pool, entry, dead);
+  bool freed = free_entry(pool, entry, dead, wait);
   if (!freed) {
     store_release(entry.state, static_cast<u32>(ProcessState::kUnburied));
     store_release(shm::process_table(v).unburied, u64{1});
@@ -125,7 +119,7 @@ void bury_unburied(Pool& pool) {
   for (u32 index = 0; index < v.header->process_count; ++index) {
     Process& entry = shm::process_entry(v, index);
     if (state_of(entry) != ProcessState::kUnburied) continue;
-    bury(pool, ref_of(v, index));
+    bury(pool, ref_of(v, index), inode::Wait::kNo);
     left = left || state_of(entry) == ProcessState::kUnburied;
   }
   // Somebody else is at it and may die.
@@ -148,7 +142,7 @@ bool bury_all_dead(Pool& pool) {
       something |= free_left_of(pool, shm::process_entry(v, index));
       continue;
     }
-    bury(pool, ref);
+    bury(pool, ref, inode::Wait::kNo);
     something = true;
   }
   return something;
@@ -172,7 +166,7 @@ void bury_dead(Store& store, unsigned questions) {
     ProcessRef ref = ref_of(v, index);
     if (ref == v.self) continue;
     ++asked;
-    if (!shm::process_alive(v, v.fd, ref)) bury(pool, ref);
+    if (!shm::process_alive(v, v.fd, ref)) bury(pool, ref, inode::Wait::kNo);
   }
 }
 
@@ -198,7 +192,7 @@ void inherit_dead(Store& store) {
 void drop_all_handles(Store& store) {
   Pool& pool = PoolInternals::of(store);
   Segment& v = open_tables(pool);
-  drop_handles_of(pool, v.self);
+  (void)drop_handles_of(pool, v.self, inode::Wait::kYes);
   shm::free_handle_pages(v, v.self);
 }
 

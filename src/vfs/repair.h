@@ -16,9 +16,10 @@ namespace pmemfile::vfs {
 // Phase 1, for shm::Waiter.
 void repair_dead(journal::Store& store, shm::ProcessRef dead);
 
-// Both phases for one process, if it is dead. Not inside an operation.
-void bury(Pool& pool, shm::ProcessRef dead);
-// Phase 2 for all that phase 1 left.
+// Both phases for one process, if it is dead. Not inside an operation. With kNo it stays unburied if somebody who may be stopped is at a
+// description that it shared, or at the locks of its file; who wants those waits for him.
+void bury(Pool& pool, shm::ProcessRef dead, inode::Wait wait);
+// Phase 2 for all that phase 1 left. Waits for nobody, nor do those below.
 void bury_unburied(Pool& pool);
 // Asks the kernel about every entry: O(attached processes). False: there was nothing to bury or to free.
 bool bury_all_dead(Pool& pool);

@@ -64,7 +64,7 @@ Result<Description> receive_transit(Pool& pool, ProcessRef transit, u64 carrier,
   return Description{description};
 }
 
-void end_transit(Pool& pool, ProcessRef transit) { bury(pool, transit); }
+void end_transit(Pool& pool, ProcessRef transit) { bury(pool, transit, inode::Wait::kYes); }
 
 Result<Description> take_from_process(Pool& pool, i32 pid, u32 number, u32 handle) {
   if (has_private_tables(pool)) return Error(ENOENT);

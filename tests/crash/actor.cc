@@ -60,10 +60,10 @@ void Actor::append(const std::string& path, const std::string& contents, bool at
   must("append", path, data::write(pool_.store(), ino_of(path), 0, &vector, 1, flags).error());
 }
 void Actor::truncate(const std::string& path, u64 size) {
-  must("truncate", path, data::truncate(pool_.store(), ino_of(path), size, false).error());
+  must("truncate", path, data::truncate(pool_.store(), ino_of(path), size).error());
 }
 void Actor::fallocate(const std::string& path, int mode, u64 offset, u64 bytes) {
-  must("fallocate", path, data::fallocate(pool_.store(), ino_of(path), mode, offset, bytes, false).error());
+  must("fallocate", path, data::fallocate(pool_.store(), ino_of(path), mode, offset, bytes).error());
 }
 void Actor::change_mode(const std::string& path, u32 mode) {
   must("chmod", path, vfs::chmod_at(task_, at(path), Follow::kYes, false, mode).error());
@@ -97,10 +97,10 @@ void Actor::write_open(u32 handle, u64 offset, const std::string& contents, bool
   must("write", "", data::write(pool_.store(), ino_of_open(handle), offset, &vector, 1, flags).error());
 }
 void Actor::truncate_open(u32 handle, u64 size) {
-  must("truncate", "", data::truncate(pool_.store(), ino_of_open(handle), size, false).error());
+  must("truncate", "", data::truncate(pool_.store(), ino_of_open(handle), size).error());
 }
 void Actor::fallocate_open(u32 handle, int mode, u64 offset, u64 bytes) {
-  must("fallocate", "", data::fallocate(pool_.store(), ino_of_open(handle), mode, offset, bytes, false).error());
+  must("fallocate", "", data::fallocate(pool_.store(), ino_of_open(handle), mode, offset, bytes).error());
 }
 Ino Actor::ino_of_open(u32 handle) { return vfs::info(pool_, opened_[handle]).ino; }
 void Actor::sync(u32 handle) { must("fsync", "", vfs::sync_file(task_, opened_[handle], false).error()); }
@@ -142,6 +142,7 @@ void Actor::other_slot(const std::function<void()>& body) {
 }
 
 void Actor::beside_stopped(const std::function<void()>& body) {
+  if (held_.empty()) throw std::logic_error("somebody stopped needs a slot of his own (in_slot)");
   journal::Store& store = pool_.store();
   shm::LockKey key = shm::bitmap_key(store.segment, 0);
   shm::lock_stripe(store.segment, held_.back(), key, store.waiter);

@@ -76,8 +76,7 @@ std::string leftovers(const shm::Segment& v) {
   count("lists of file locks", h.lock_list_count, [&](u64 i) { return shm::lock_list_at(v, i)->in_use != 0; });
   count("file locks", h.file_lock_count, [&](u64 i) { return shm::file_lock_at(v, i)->in_use != 0; });
   count("chains", h.file_lock_stripes, [&](u64 i) {
-    const shm::LockBucket& bucket = v.at<shm::LockBucket>(h.buckets_offset)[i];
-    return bucket.first_plus_1 != 0 || bucket.shrink_lock != 0;
+    return v.at<shm::LockBucket>(h.buckets_offset)[i].first_plus_1 != 0;
   });
   count("slots", h.slot_count, [&](u64 i) {
     const shm::Slot& s = v.slots[i];

@@ -136,15 +136,15 @@ class ModelRun {
   }
   void truncate() {
     u64 size = place();
-    bool pinned = random_() % 4 == 0;
-    ASSERT_EQ(data::truncate(store_, ino_, size, pinned).error(), 0) << "step " << step_;
+    Mapped mapped(store_, ino_, random_() % 4 == 0);
+    ASSERT_EQ(data::truncate(store_, ino_, size).error(), 0) << "step " << step_;
     model_.truncate(size);
     ASSERT_EQ(pool_.attr(ino_).flags & layout::kFlagTruncating, 0);
   }
   void punch() {
     u64 offset = place(), bytes = length();
-    bool pinned = random_() % 4 == 0;
-    ASSERT_EQ(allocate(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, bytes, pinned), 0) << "step " << step_;
+    Mapped mapped(store_, ino_, random_() % 4 == 0);
+    ASSERT_EQ(allocate(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, bytes), 0) << "step " << step_;
     model_.zero(offset, bytes);
   }
   void zero_range() {
@@ -210,8 +210,8 @@ class ModelRun {
     u64 bytes = std::min<u64>(data_at - offset, kAround);
     expect_same(model_.read(offset, bytes), std::string(bytes, '\0'), offset, step_);
   }
-  int allocate(int mode, u64 offset, u64 bytes, bool pinned = false) {
-    return data::fallocate(store_, ino_, mode, offset, bytes, pinned).error();
+  int allocate(int mode, u64 offset, u64 bytes) {
+    return data::fallocate(store_, ino_, mode, offset, bytes).error();
   }
   void compare(u64 offset, u64 bytes) {
     ASSERT_EQ(pool_.attr(ino_).size, model_.size) << "step " << step_;

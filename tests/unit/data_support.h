@@ -18,6 +18,7 @@
 #include "alloc/alloc.h"
 #include "data/data.h"
 #include "data/map.h"
+#include "shm/opens.h"
 #include "vfs/pool.h"
 
 namespace pmemfile {
@@ -47,6 +48,31 @@ struct FenceCounter {
   u64 fences = 0;
   pmem::Recorder recorder{[](void*, u64, const void*, u64, bool) {}, [](void*, u64, u64) {},
                           [](void* self) { ++static_cast<FenceCounter*>(self)->fences; }, this};
+};
+
+// As long as it lives somebody maps the file.
+class Mapped {
+ public:
+  Mapped(Store& store, Ino ino, bool really = true) : store_(store), really_(really) {
+    if (!really) return;
+    shm::VTx tx(store.segment, store.waiter, 0);
+    word_ = shm::claim_use(store.segment, tx, ino, 0, true);
+    shm::deny_moving(store.segment, ino);
+    tx.commit();
+  }
+  ~Mapped() {
+    if (!really_) return;
+    shm::VTx tx(store_.segment, store_.waiter, 0);
+    tx.release(*word_);
+    tx.commit();
+  }
+  Mapped(const Mapped&) = delete;
+  Mapped& operator=(const Mapped&) = delete;
+
+ private:
+  Store& store_;
+  bool really_;
+  u64* word_ = nullptr;
 };
 
 class TestPool {

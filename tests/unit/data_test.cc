@@ -32,7 +32,7 @@ TEST(Data, RefusesWhatTheKernelRefuses) {
   Ino ino = pool.create();
   Store& store = pool.store();
   ASSERT_EQ(write_file(store, ino, 0, std::string(100, 'x')).error(), 0);
-  auto allocate = [&](int mode, u64 offset, u64 bytes) { return data::fallocate(store, ino, mode, offset, bytes, false).error(); };
+  auto allocate = [&](int mode, u64 offset, u64 bytes) { return data::fallocate(store, ino, mode, offset, bytes).error(); };
   EXPECT_EQ(allocate(0, 0, 0), EINVAL);
   EXPECT_EQ(allocate(0, ~u64{0} - 5, 10), EINVAL);
   EXPECT_EQ(allocate(0x1000, 0, 1), EOPNOTSUPP);
@@ -43,7 +43,7 @@ TEST(Data, RefusesWhatTheKernelRefuses) {
   EXPECT_EQ(allocate(FALLOC_FL_INSERT_RANGE, 0, kBlock - 1), EINVAL);
   EXPECT_EQ(allocate(FALLOC_FL_INSERT_RANGE, kBlock, kBlock), EINVAL);
   EXPECT_EQ(allocate(0, (u64{1} << 62), 10), EFBIG);
-  EXPECT_EQ(data::truncate(store, ino, layout::kMaxFileBytes + 1, false).error(), EFBIG);
+  EXPECT_EQ(data::truncate(store, ino, layout::kMaxFileBytes + 1).error(), EFBIG);
   EXPECT_EQ(write_file(store, ino, layout::kMaxFileBytes, "x").error(), EFBIG);
   EXPECT_EQ(write_file(store, ino, layout::kMaxFileBytes - 1, "xy").value().bytes, 1u);
   EXPECT_EQ(read_file(store, ino, layout::kMaxFileBytes - 1, 5), "x");
@@ -60,14 +60,66 @@ TEST(Data, KeepsBlocksOfMappedFilesInPlace) {
   ASSERT_EQ(write_file(store, ino, 0, std::string(20 * kBlock, 'x')).error(), 0);
   data::Run before[8], after[8];
   u32 count = data::runs(store, ino, 0, 20, before, 8).value();
-  ASSERT_EQ(data::truncate(store, ino, 100, true).error(), 0);
-  ASSERT_EQ(data::truncate(store, ino, 20 * kBlock, true).error(), 0);
+  {
+    Mapped mapped(store, ino);
+    ASSERT_EQ(data::truncate(store, ino, 100).error(), 0);
+    ASSERT_EQ(data::truncate(store, ino, 20 * kBlock).error(), 0);
+    auto refused = data::fallocate(store, ino, FALLOC_FL_COLLAPSE_RANGE, 0, kBlock);
+    EXPECT_EQ(refused.error(), EOPNOTSUPP);
+  }
   ASSERT_EQ(data::runs(store, ino, 0, 20, after, 8).value(), count);
   for (u32 i = 0; i < count; ++i) EXPECT_EQ(before[i].block, after[i].block);
   expect_same(read_file(store, ino, 0, 20 * kBlock), std::string(100, 'x') + std::string(20 * kBlock - 100, '\0'), 0, 0);
   // An unpinned cut gives everything back.
-  ASSERT_EQ(data::truncate(store, ino, 0, false).error(), 0);
+  ASSERT_EQ(data::truncate(store, ino, 0).error(), 0);
   EXPECT_EQ(pool.attr(ino).blocks, 0u);
+}
+
+// Who begins to map and who takes blocks away race: what is seen with the use in place stays, whichever comes first.
+TEST(Data, BlocksThatWereSeenMappedStayBesideWhoTakesThemAway) {
+  TestPool pool(16 << 20);
+  Store& store = pool.store();
+  Ino ino = pool.create();
+  constexpr u64 kBlocks = 24;
+  store.atomic_data = true;
+  std::string contents(kBlocks * kBlock, 'x');
+  ASSERT_EQ(write_file(store, ino, 0, contents).error(), 0);
+  std::atomic<bool> ends{false};
+  std::thread taker([&] {
+    std::mt19937_64 random(seed());
+    while (!ends) {
+      u64 first = random() % kBlocks;
+      switch (random() % 4) {
+        case 0: EXPECT_EQ(data::truncate(store, ino, first * kBlock).error(), 0); break;
+        case 1: EXPECT_EQ(data::fallocate(store, ino, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, first * kBlock, 3 * kBlock).error(), 0); break;
+        case 2: (void)data::fallocate(store, ino, FALLOC_FL_COLLAPSE_RANGE, first * kBlock, kBlock); break; // EINVAL, or it is mapped
+        default: break;
+      }
+      EXPECT_EQ(write_file(store, ino, 0, contents, {.atomic = true}).error(), 0);
+    }
+  });
+  u64 kept = 0;
+  for (unsigned round = 0; round < 4000; ++round) {
+    Mapped mapped(store, ino);
+    u64 before[kBlocks], after[kBlocks];
+    auto look = [&](u64 (&blocks)[kBlocks]) {
+      data::Run found[kBlocks];
+      u32 count = data::runs(store, ino, 0, kBlocks, found, kBlocks).value();
+      for (u64& block : blocks) block = 0;
+      for (u32 i = 0; i < count; ++i)
+        for (u64 j = 0; j < found[i].count; ++j) blocks[found[i].file_block + j] = raw(found[i].block) == 0 ? 0 : raw(found[i].block) + j;
+    };
+    look(before);
+    for (unsigned spin = 0; spin < round % 64 * 50; ++spin) cpu_relax();
+    look(after);
+    for (u64 i = 0; i < kBlocks; ++i) {
+      kept += before[i] != 0;
+      if (before[i] != 0) { ASSERT_EQ(after[i], before[i]) << "round " << round << " block " << i; }
+    }
+  }
+  EXPECT_GT(kept, 0u);
+  ends = true;
+  taker.join();
 }
 
 TEST(Data, ZeroesWhatAMappingWroteBeyondTheEnd) {
@@ -127,11 +179,11 @@ TEST(Data, RunsOutOfSpaceWithoutLosingAnything) {
         EXPECT_EQ(pool.attr(files[1]).blocks, blocks);
       }
     }
-    int error = data::fallocate(store, files[1], 0, 0, free_before * kBlock, false).error();
+    int error = data::fallocate(store, files[1], 0, 0, free_before * kBlock).error();
     EXPECT_TRUE(error == ENOSPC || error == 0) << error;
     EXPECT_EQ(pool.attr(files[1]).blocks, count_blocks(store, files[1]));
     for (Ino file : files) {
-      ASSERT_EQ(data::truncate(store, file, 0, false).error(), 0);
+      ASSERT_EQ(data::truncate(store, file, 0).error(), 0);
       ASSERT_EQ(pool.attr(file).blocks, 0u);
     }
     ASSERT_EQ(pool.free_blocks(), free_before) << "left " << left;
@@ -150,10 +202,10 @@ TEST(Data, TruncatesAFragmentedFileInSteps) {
     ASSERT_EQ(write_file(store, two, block * 50 * kBlock, bytes).error(), 0);
   }
   ASSERT_EQ(pool.attr(two).blocks, count_blocks(store, two));
-  ASSERT_EQ(data::truncate(store, two, 5000 * 50 * kBlock, false).error(), 0);
+  ASSERT_EQ(data::truncate(store, two, 5000 * 50 * kBlock).error(), 0);
   ASSERT_EQ(pool.attr(two).blocks, count_blocks(store, two));
   ASSERT_EQ(read_file(store, two, 4999 * 50 * kBlock, kBlock), bytes);
-  ASSERT_EQ(data::truncate(store, two, 0, false).error(), 0);
+  ASSERT_EQ(data::truncate(store, two, 0).error(), 0);
   ASSERT_EQ(pool.attr(two).blocks, 0u);
   ASSERT_EQ(pool.attr(two).flags & layout::kFlagTruncating, 0);
   pool.remove(one);
@@ -237,7 +289,7 @@ TEST(Data, CountsWhatWasDoneBeforeABufferFaults) {
         EXPECT_EQ(pool.attr(ino).size, expected.size());
         expect_same(read_file(store, ino, 0, 100000), expected, 0, good);
         EXPECT_EQ(pool.attr(ino).blocks, count_blocks(store, ino));
-        ASSERT_EQ(data::truncate(store, ino, 60 * kBlock, false).error(), 0);
+        ASSERT_EQ(data::truncate(store, ino, 60 * kBlock).error(), 0);
         expect_same(read_file(store, ino, 0, 60 * kBlock), expected + std::string(60 * kBlock - expected.size(), '\0'), 0, good);
         pool.remove(ino);
       }
@@ -247,7 +299,7 @@ TEST(Data, ReadsIntoABufferThatFaults) {
   TestPool pool(8 << 20);
   Ino ino = pool.create();
   ASSERT_EQ(write_file(pool.store(), ino, 0, std::string(5 * kBlock, 'd')).error(), 0);
-  ASSERT_EQ(data::truncate(pool.store(), ino, 20 * kBlock, false).error(), 0);
+  ASSERT_EQ(data::truncate(pool.store(), ino, 20 * kBlock).error(), 0);
   FaultingBuffer buffer;
   for (u64 good : {u64{0}, u64{100}, 3 * kBlock, 7 * kBlock + 9}) {
     data::IoVec vector{buffer.before_end(good), 16 * kBlock};
@@ -333,14 +385,14 @@ TEST(Data, OverwritersReadersAndTruncationShareAFile) {
   // Takes the blocks that are given up and fills them with something else.
   std::string others(100 * kBlock, 'o');
   for (unsigned round = 0; round < 400 && !stop; ++round) {
-    EXPECT_EQ(data::truncate(store, ino, kFixed * kBlock + round % 3 * 100, false).error(), 0);
+    EXPECT_EQ(data::truncate(store, ino, kFixed * kBlock + round % 3 * 100).error(), 0);
     EXPECT_EQ(write_file(store, other, 0, others).error(), 0);
     std::string got = read_file(store, other, 0, others.size());
     if (got != others) {
       ADD_FAILURE() << "foreign bytes in round " << round;
       break;
     }
-    EXPECT_EQ(data::truncate(store, other, 0, false).error(), 0);
+    EXPECT_EQ(data::truncate(store, other, 0).error(), 0);
   }
   stop = true;
   for (auto& thread : threads) thread.join();
@@ -379,12 +431,16 @@ TEST(Data, AnswersOnAMapOfGarbage) {
       switch (random() % 8) {
         case 0: (void)data::read(store, ino, offset, &vector, 1); break;
         case 1: (void)data::write(store, ino, offset, &vector, 1, {.atomic = random() % 2 == 0}); break;
-        case 2: (void)data::truncate(store, ino, offset, random() % 2 == 0); break;
+        case 2: {
+          Mapped mapped(store, ino, random() % 2 == 0);
+          (void)data::truncate(store, ino, offset);
+          break;
+        }
         case 3: (void)data::seek_data(store, ino, random() % (40 * kBlock)); break;
-        case 4: (void)data::fallocate(store, ino, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, bytes.size(), false); break;
-        case 5: (void)data::fallocate(store, ino, FALLOC_FL_COLLAPSE_RANGE, 0, kBlock, false); break;
+        case 4: (void)data::fallocate(store, ino, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, bytes.size()); break;
+        case 5: (void)data::fallocate(store, ino, FALLOC_FL_COLLAPSE_RANGE, 0, kBlock); break;
         case 6: (void)data::materialize(store, ino, random() % (40 * kBlock), bytes.size()); break;
-        default: (void)data::fallocate(store, ino, 0, random() % (40 * kBlock), bytes.size(), false); break;
+        default: (void)data::fallocate(store, ino, 0, random() % (40 * kBlock), bytes.size()); break;
       }
     }
     (void)data::finish_truncate(store, ino);
@@ -409,7 +465,7 @@ TEST(Data, OverwriteHasOneFenceAndAppendTwo) {
   ASSERT_EQ(write_file(store, ino, 3 * kBlock + 5, bytes).error(), 0);
   EXPECT_EQ(counter.fences - before, 1u);
   before = counter.fences;
-  ASSERT_EQ(data::truncate(store, ino, 5 * kBlock, false).error(), 0);
+  ASSERT_EQ(data::truncate(store, ino, 5 * kBlock).error(), 0);
   EXPECT_EQ(counter.fences - before, 1u);
   before = counter.fences;
   read_file(store, ino, 0, 5 * kBlock);
@@ -438,7 +494,7 @@ TEST(Data, ReportsItsSpeed) {
   double read_page = ns_each(100000, [&](unsigned i) { (void)data::read(store, ino, kBlock + i % 1000 * kBlock, &page, 1); });
   double read_large = ns_each(200, [&](unsigned i) { (void)data::read(store, ino, i % 8 << 20, &large, 1); });
   double write_large = ns_each(200, [&](unsigned i) { (void)write_file(store, ino, i % 8 << 20, big); });
-  double cut = ns_each(10000, [&](unsigned i) { (void)data::truncate(store, ino, (70 << 20) + i % 2 * 100, false); });
+  double cut = ns_each(10000, [&](unsigned i) { (void)data::truncate(store, ino, (70 << 20) + i % 2 * 100); });
   std::printf("ns: append 4K %.0f, overwrite 4K %.0f, 64 B %.0f, read 64 B %.0f, 4K %.0f, 1M read %.0f write %.0f, "
               "truncate %.0f\n",
               append, again, tiny_write, read_small, read_page, read_large, write_large, cut);

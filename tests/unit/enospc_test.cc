@@ -84,6 +84,8 @@ bool is_write(const std::string& name) {
 TEST_F(EnospcTest, EveryAllocationOfEveryOperationMayFail) {
   u64 failed = 0, tried = 0;
   for (const Scenario& scenario : scenarios()) {
+    // Without room for an inode they wait for the one who is stopped, who is this thread.
+    if (scenario.name.ends_with("-beside-stopped")) continue;
     SCOPED_TRACE(scenario.name);
     constexpr u64 kMost = 16;
     for (u64 left = 0; left < kMost; ++left) {
@@ -119,7 +121,7 @@ TEST_F(EnospcTest, WhatMakesRoomWorksOnAFullPool) {
   for (const Scenario& scenario : scenarios()) {
     bool makes_room = false;
     for (const char* name : kNeedRoom) makes_room |= scenario.name.starts_with(name);
-    if (!makes_room || scenario.name.find("atomic") != scenario.name.npos) continue;
+    if (!makes_room || scenario.name.find("atomic") != scenario.name.npos || scenario.name.ends_with("-beside-stopped")) continue;
     SCOPED_TRACE(scenario.name);
     start(scenario.setup);
     if (HasFatalFailure()) return;

@@ -8,11 +8,15 @@
 #include <vector>
 
 #include "data/data.h"
+#include "data/map.h"
 #include "fsck/check.h"
 #include "inode/inode.h"
 #include "opens_pool.h"
+#include "shm/opens.h"
+#include "shm/process.h"
 #include "shm/vlog.h"
 #include "vfs/names.h"
+#include "vfs/repair.h"
 
 namespace pmemfile::test {
 namespace {
@@ -310,6 +314,45 @@ TEST_P(HeldUpRangeTest, IsCollapsedOrInsertedWithoutWaiting) {
 
 INSTANTIATE_TEST_SUITE_P(Modes, HeldUpRangeTest, ::testing::Values(FALLOC_FL_COLLAPSE_RANGE, FALLOC_FL_INSERT_RANGE));
 
+// Whoever is stopped while he takes blocks away finds out that he may not, when he goes on.
+TEST_F(HeldUpTest, WhoMapsWaitsForNobodyWhoTakesBlocksAway) {
+  auto file = open("f", O_CREAT | O_RDWR, kOther);
+  write(file, std::string(20'000, 'x'));
+  Ino ino = vfs::resolve(task_, at("f"), vfs::Follow::kNo).value().ino;
+  std::promise<void> stands, goes_on;
+  auto taker = std::async(std::launch::async, [&] {
+    bool first = true;
+    return journal::run_tx(other_->store(), journal::Opcode::kTruncate, [&](journal::Tx& tx) -> Result<bool> {
+      TRY(tx.lock(shm::inode_key(tx.store().segment, ino)));
+      tx.announce_moving(ino);
+      if (shm::is_mapped(tx.store().segment, ino)) return false;
+      for (unsigned i = 0; i < layout::kDirectCount; ++i) tx.store(data::map_word_offset(ino, i), 0);
+      if (first) {
+        first = false;
+        stands.set_value();
+        goes_on.get_future().wait();
+      }
+      TRY(tx.commit());
+      return true;
+    });
+  });
+  stands.get_future().wait();
+  auto mapper = std::async(std::launch::async, [&] {
+    EXPECT_EQ(vfs::pin_mapping(*pool_, file, kHandle).error(), 0);
+    data::Run found[8];
+    auto count = data::runs(pool_->store(), ino, 0, 5, found, 8);
+    EXPECT_TRUE(count.ok() && count.value() != 0 && found[0].block != BlockNo{0});
+  });
+  EXPECT_EQ(mapper.wait_for(2s), std::future_status::ready);
+  goes_on.set_value();
+  mapper.get();
+  Result<bool> taken = taker.get();
+  EXPECT_TRUE(taken.ok() && !taken.value());
+  EXPECT_TRUE(read(file, 30'000, 0) == std::string(20'000, 'x'));
+  EXPECT_EQ(vfs::unpin_mapping(*pool_, kHandle).error(), 0);
+  EXPECT_EQ(close(kOther), 0);
+}
+
 // Its empty leaves go before its name.
 TEST_F(HeldUpTest, ADirectoryThatOnceWasLargeIsRemovedWithoutWaiting) {
   constexpr unsigned kNames = 1000;
@@ -506,6 +549,48 @@ TEST_F(HeldUpTest, WhatATruncaterLeftAndDidNotSayIsFoundAtABurial) {
   waitpid(pid, nullptr, 0);
   vfs::bury_all_dead(*pool_);
   EXPECT_EQ(free_blocks(), before_);
+  EXPECT_EQ(close(kOther), 0);
+  EXPECT_EQ(unlink_path("f"), 0);
+}
+
+// A description that a dead process shared, or the locks of its file, are in the hands of somebody stopped: who opens does not wait for them.
+TEST_F(HeldUpTest, WhoOpensBuriesWhatIsNotInTheWay) {
+  auto file = open("f", O_CREAT | O_RDWR, kOther);
+  auto unburied = [&] {
+    u64 count = 0;
+    for (u32 i = 0; i < v().header->process_count; ++i)
+      count += load_acquire(shm::process_entry(v(), i).state) == static_cast<u32>(shm::ProcessState::kUnburied);
+    return count;
+  };
+  auto ticket = pool_->prepare_child();
+  ASSERT_TRUE(ticket.ok());
+  pid_t pid = fork();
+  if (pid == 0) {
+    pool_->become_child(ticket.value());
+    raise(SIGKILL);
+  }
+  pool_->parent_after_fork(ticket.value());
+  waitpid(pid, nullptr, 0);
+  vfs::repair_dead(pool_->store(), ticket.value().ref);
+  ASSERT_EQ(unburied(), 1u);
+  std::future<void> opener;
+  {
+    shm::VTx stopped(other_->store().segment, other_->store().waiter, 40);
+    stopped.lock(shm::description_key(v(), static_cast<u32>(file)));
+    opener = std::async(std::launch::async, [&] {
+      for (int i = 0; i < 3; ++i) {
+        open("stays", O_RDONLY, kHandle);
+        EXPECT_EQ(close(kHandle), 0);
+      }
+    });
+    EXPECT_EQ(opener.wait_for(2s), std::future_status::ready);
+    EXPECT_EQ(unburied(), 1u);
+  }
+  opener.get();
+  usleep(30'000);
+  open("stays", O_RDONLY, kHandle);
+  EXPECT_EQ(close(kHandle), 0);
+  EXPECT_EQ(unburied(), 0u);
   EXPECT_EQ(close(kOther), 0);
   EXPECT_EQ(unlink_path("f"), 0);
 }
