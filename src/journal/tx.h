@@ -89,7 +89,10 @@ class Tx {
   // commit. The inode's stripe must be held.
   void announce_ending(Ino ino) { announce(ino, shm::SlotPhase::kEnding); }
   void announce_moving(Ino ino) { announce(ino, shm::SlotPhase::kMoving); }
-  void withdraw_announcement();
+  void withdraw_announcement(); // of these two
+  // For a record that gives a directory another parent, before the parents above it are looked at: of those between this and their commit only
+  // one succeeds, the others restart. Holds a stripe, as a courtesy.
+  void announce_relinking();
   // Notes until the Tx ends that the inode may have to be freed by who repairs the slot (Slot::left_ino).
   void note_left(Ino ino);
 
@@ -113,6 +116,8 @@ class Tx {
 
  private:
   void announce(Ino ino, shm::SlotPhase phase);
+  void set_phase(shm::SlotPhase phase);
+  void change_phase(shm::SlotPhase phase);
   friend class View;
   static constexpr u32 kNoKey = ~u32{0};
 
@@ -146,7 +151,7 @@ class Tx {
   int fault_ = 0;
   bool fresh_data_ = false;
   bool committed_ = false;
-  shm::SlotPhase announced_ = shm::SlotPhase::kPlanning; // kEnding, kMoving, or nothing
+  shm::SlotPhase announced_ = shm::SlotPhase::kPlanning; // what was, or nothing
   bool left_ = false;
   Hurry hurry_ = Hurry::kNo;
   Hurry missed_hurry_ = Hurry::kNo; // when missed_ was

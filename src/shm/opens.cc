@@ -39,19 +39,20 @@ u64* claim_use(Segment& v, VTx& tx, Ino ino, u32 description, bool mapping) {
 }
 
 namespace {
-void deny(const Segment& v, Ino ino, SlotPhase phase) {
+void deny(const Segment& v, Ino ino, SlotPhase phase, SlotPhase or_phase) {
   u32 holder = load_acquire(v.stripe(inode_key(v, ino)).lock) & kLockSlotMask;
   if (PMEMFILE_LIKELY(holder == 0) || holder > v.header->slot_count) return;
   Slot& slot = v.slots[holder - 1];
-  u32 announced = static_cast<u32>(phase);
-  if (load_acquire(slot.phase) != announced || load_acquire(slot.announced_ino) != pmemfile::raw(ino)) return;
+  u32 announced = load_acquire(slot.phase);
+  if (announced != static_cast<u32>(phase) && announced != static_cast<u32>(or_phase)) return;
+  if (load_acquire(slot.announced_ino) != pmemfile::raw(ino)) return;
   // Not that of the operation after it, perhaps: that one only plans once more.
   compare_exchange(slot.phase, announced, static_cast<u32>(SlotPhase::kDenied));
 }
 } // namespace
 
-void deny_ending(const Segment& v, Ino ino) { deny(v, ino, SlotPhase::kEnding); }
-void deny_moving(const Segment& v, Ino ino) { deny(v, ino, SlotPhase::kMoving); }
+void deny_ending(const Segment& v, Ino ino) { deny(v, ino, SlotPhase::kEnding, SlotPhase::kEndingAndRelinking); }
+void deny_moving(const Segment& v, Ino ino) { deny(v, ino, SlotPhase::kMoving, SlotPhase::kMoving); }
 
 LockList* find_lock_list(const Segment& v, Ino ino) {
   u64 next = load_acquire(lock_bucket(v, ino).first_plus_1);

@@ -1,6 +1,6 @@
 // rename(2), renameat2(2): one operation, one record, in all its forms.
 //
-// Locks, ascending: topology if a directory changes its parent; inodes of both parents if their counts of subdirectories
+// Locks, ascending: a courtesy, if a directory changes its parent (Tx::announce_relinking); inodes of both parents if their counts of subdirectories
 // change, of directories that move (their parent pointer), and of what is replaced; then the leaves of both names.
 #include <linux/fs.h>
 
@@ -13,7 +13,7 @@ namespace {
 // No path can be deeper than the pool has inodes.
 u64 max_depth(const Store& store) { return store.geometry.block_count * layout::kInodesPerBlock; }
 
-// Is `ancestor` the directory `dir` or above it? Exact while the topology stripe is held.
+// Is `ancestor` the directory `dir` or above it? Counts if the Tx, which has announced that it gives a directory another parent, commits.
 Result<bool> is_above(Store& store, Ino ancestor, Ino dir) {
   for (u64 i = 0; i < max_depth(store); ++i) {
     if (dir == ancestor) return true;
@@ -111,7 +111,6 @@ Result<void> check_rights(const Rename& op, const Found& found) {
 Result<void> lock_inodes(Tx& tx, const Rename& op, const Found& found) {
   shm::Segment& v = tx.store().segment;
   bool dirs = found.from_dir() || found.to_dir();
-  if (dirs && op.other_parent()) TRY(tx.lock(shm::topology_key(v)));
   if (dirs && (op.other_parent() || found.replaces)) {
     TRY(tx.lock(shm::inode_key(v, op.from.dir.ino)));
     TRY(tx.lock(shm::inode_key(v, op.to.dir.ino)));
@@ -213,10 +212,8 @@ Result<void> stage_names(Tx& tx, const Rename& op, const Found& found, Slots& sl
 Result<Outcome> stage_rename(Tx& tx, const Rename& op) {
   Store& store = tx.store();
   Found found = TRY(look_up(op));
-  if ((found.from_dir() || found.to_dir()) && op.other_parent()) {
-    // The checks of shape read parent pointers, which stand still only under this lock.
-    TRY(tx.lock(shm::topology_key(store.segment)));
-  }
+  // The checks of shape read parent pointers.
+  if ((found.from_dir() || found.to_dir()) && op.other_parent()) tx.announce_relinking();
   TRY(check_shape(op, found));
   Outcome outcome;
   outcome.moved = found.from.ino;

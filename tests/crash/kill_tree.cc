@@ -69,6 +69,29 @@ int look_into(Actor& actor, const std::string& path, Ino ino, Tree& tree, Watch&
   return 0;
 }
 
+// What mmap does before it maps: the blocks that it finds stay the file's, whatever the victim was about to do with them.
+int look_through_mapping(Actor& actor, const std::string& path, vfs::Description opened, const Node& node, Watch& where) {
+  constexpr u32 kMappingHandle = 86;
+  where = "map " + path;
+  if (int error = vfs::pin_mapping(*actor.pool, opened, kMappingHandle).error()) return error;
+  journal::Store& store = actor.pool->store();
+  Ino ino = vfs::info(*actor.pool, opened).ino;
+  data::Run runs[2][32];
+  u32 counts[2];
+  int error = 0;
+  for (unsigned look = 0; look < 2 && error == 0; ++look) {
+    auto found = data::runs(store, ino, 0, (node.size + kBlock - 1) / kBlock, runs[look], 32);
+    error = found.error();
+    counts[look] = found.value_or(0);
+  }
+  bool same = error != 0 || (counts[0] == counts[1] && std::equal(runs[0], runs[0] + counts[0], runs[1], [](const data::Run& a, const data::Run& b) {
+                               return a.block == b.block && a.count == b.count;
+                             }));
+  where = "unmap " + path;
+  int unpinned = vfs::unpin_mapping(*actor.pool, kMappingHandle).error();
+  return error != 0 ? error : !same ? EIO : unpinned;
+}
+
 // As a program reads: what is open, and by whom, is nothing that it may have to wait for.
 int look_through_open(Actor& actor, const std::string& path, const Node& node, Watch& where) {
   constexpr u32 kReaderHandle = 85;
@@ -82,6 +105,7 @@ int look_through_open(Actor& actor, const std::string& path, const Node& node, W
     where = "read from the open " + path;
     data::IoVec vector{content.data(), node.size + 1};
     error = vfs::read_file(actor.task, opened, 0, &vector, 1).error();
+    if (error == 0) error = look_through_mapping(actor, path, opened, node, where);
   }
   where = "close " + path;
   int closed = actor.close(kReaderHandle);
