@@ -102,6 +102,8 @@ TEST(Data, BlocksThatWereSeenMappedStayBesideWhoTakesThemAway) {
   for (unsigned round = 0; round < 4000; ++round) {
     Mapped mapped(store, ino);
     u64 before[kBlocks], after[kBlocks];
+    // What lies beyond may wait to be freed; nobody maps it.
+    u64 end = div_up(inode::read(store, ino).value().size, kBlock);
     auto look = [&](u64 (&blocks)[kBlocks]) {
       data::Run found[kBlocks];
       u32 count = data::runs(store, ino, 0, kBlocks, found, kBlocks).value();
@@ -112,7 +114,7 @@ TEST(Data, BlocksThatWereSeenMappedStayBesideWhoTakesThemAway) {
     look(before);
     for (unsigned spin = 0; spin < round % 64 * 50; ++spin) cpu_relax();
     look(after);
-    for (u64 i = 0; i < kBlocks; ++i) {
+    for (u64 i = 0; i < end; ++i) {
       kept += before[i] != 0;
       if (before[i] != 0) { ASSERT_EQ(after[i], before[i]) << "round " << round << " block " << i; }
     }
