@@ -80,9 +80,9 @@ inline LineState load_state(const View& view, u64 line) {
 
 // Goes through all lines once, starting at `start` and skipping groups whose hint carries one of `skip_facts` (or, if
 // `count_matters`, a known free count of 0). `visit(line)` returns true to stop; facts are learned for groups that
-// were searched whole without a stop.
+// were searched whole without a stop: what `learn` says then, so that the visitor can keep that from happening.
 template <class Visit>
-bool search_lines(const Store& store, u64 start, u64 skip_facts, bool count_matters, u64 learn, Visit&& visit) {
+bool search_lines(const Store& store, u64 start, u64 skip_facts, bool count_matters, const u64& learn, Visit&& visit) {
   const shm::Segment& v = store.segment;
   u64 lines = line_count(store), groups = group_count(store);
   bool exact = shm::hints_exact(v, groups);

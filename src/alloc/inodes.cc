@@ -55,11 +55,30 @@ Result<void> note_full(Tx& tx) {
   return tx.commit();
 }
 
-BlockNo find_inode_block(Tx& tx, u64 start, Ino* ino) {
+// Does another thread of this process allocate from it? Threads that make files side by side would meet in the lines of inodes and stripes.
+bool is_of_others(Store& store, u32 slot, BlockNo block) {
+  const Store::Cursors& own = store.cursors(slot);
+  for (const Store::Cursors& cursors : store.cursor_sets)
+    if (&cursors != &own && load_relaxed(cursors.inode_block) == raw(block)) return true;
+  return false;
+}
+
+enum class Of : u8 { kNobody, kAnybody };
+
+BlockNo find_inode_block(Tx& tx, u64 start, Of whose, Ino* ino) {
   BlockNo found{};
-  search_lines(tx.store(), start, shm::kHintNoInodes, false, shm::kHintNoInodes, [&](u64 line) {
+  u64 group = ~u64{0}, learn = 0;
+  search_lines(tx.store(), start, shm::kHintNoInodes, false, learn, [&](u64 line) {
+    if (line / layout::kLinesPerBlock != group) {
+      group = line / layout::kLinesPerBlock;
+      learn = shm::kHintNoInodes;
+    }
     Bits bits = load_plane(tx.view(), line, layout::kPlaneInodesFree);
     for (u32 bit = bits.next(0); bit < 128; bit = bits.next(bit + 1)) {
+      if (whose == Of::kNobody && is_of_others(tx.store(), tx.slot(), block_of(line, bit))) {
+        learn = 0; // there may be some
+        continue;
+      }
       *ino = take_from_block(tx, block_of(line, bit));
       if (*ino == Ino{0}) continue;
       found = block_of(line, bit);
@@ -70,8 +89,7 @@ BlockNo find_inode_block(Tx& tx, u64 start, Ino* ino) {
   return found;
 }
 
-Result<Ino> take_from_new_block(Tx& tx) {
-  MetaBlock fresh = TRY(take_meta(tx));
+Result<Ino> take_from_new_block(Tx& tx, MetaBlock fresh) {
   Store& store = tx.store();
   u64 line = line_of_block(fresh.block);
   Bits bits = load_plane(tx.view(), line, layout::kPlaneInodesFree);
@@ -80,6 +98,21 @@ Result<Ino> take_from_new_block(Tx& tx) {
   Ino ino = layout::make_ino(fresh.block, 0);
   TRY(tx.lock(shm::inode_key(store.segment, ino)));
   store_relaxed(store.cursors(tx.slot()).inode_block, raw(fresh.block));
+  return ino;
+}
+
+// Waits for nobody; Ino{0} if there is neither an inode nor a block to be had. The block is the one that this thread goes on with.
+Result<Ino> take_unlike_others(Tx& tx, Ino near) {
+  Store& store = tx.store();
+  u64 start = min_of(line_of_block(layout::ino_block(near)), line_count(store) - 1);
+  Ino ino{};
+  BlockNo block = find_inode_block(tx, start, Of::kNobody, &ino);
+  if (block == BlockNo{0}) {
+    MetaBlock fresh = TRY(take_spare_meta(tx));
+    if (fresh.block != BlockNo{0}) return take_from_new_block(tx, fresh);
+    block = find_inode_block(tx, start, Of::kAnybody, &ino);
+  }
+  if (block != BlockNo{0}) store_relaxed(store.cursors(tx.slot()).inode_block, raw(block));
   return ino;
 }
 
@@ -117,23 +150,13 @@ Result<Ino> take_inode(Tx& tx, Ino near) {
     if (ino != Ino{0}) return ino;
     return tx.retry_after(note_full);
   }
-  u64 lines = line_count(store);
-  u64 start = line_of_block(cursor != BlockNo{0} ? cursor : layout::ino_block(near));
-  Ino ino{};
-  BlockNo block = find_inode_block(tx, min_of(start, lines - 1), &ino);
-  if (block != BlockNo{0}) {
-    store_relaxed(cursors.inode_block, raw(block));
-    return ino;
-  }
-  return take_from_new_block(tx);
+  Ino ino = TRY(take_unlike_others(tx, near));
+  return ino != Ino{0} ? Result<Ino>(ino) : take_from_new_block(tx, TRY(take_meta(tx)));
 }
 
 Result<Ino> take_spare_inode(Tx& tx, Ino near) {
   Ino ino = take_from_block(tx, BlockNo{load_relaxed(tx.store().cursors(tx.slot()).inode_block)});
-  if (ino == Ino{0}) find_inode_block(tx, min_of(line_of_block(layout::ino_block(near)), line_count(tx.store()) - 1), &ino);
-  if (ino != Ino{0}) return ino;
-  Result<Ino> fresh = take_from_new_block(tx);
-  return fresh.error() == ENOSPC ? Result<Ino>(Ino{0}) : fresh;
+  return ino != Ino{0} ? Result<Ino>(ino) : take_unlike_others(tx, near);
 }
 
 Result<void> release_inode(Tx& tx, Ino ino) {

@@ -103,8 +103,10 @@ class HeldUpTest : public OpensTest {
     EXPECT_EQ(close(kHandle), 0);
     return free_blocks();
   }
+  // But for a block of inodes that another thread has begun.
   void expect_all_freed_at_next_open() {
-    EXPECT_EQ(free_blocks_after_an_open(), before_);
+    u64 free = free_blocks_after_an_open();
+    EXPECT_TRUE(free == before_ || free + 1 == before_) << free << " of " << before_;
   }
 
   u64 before_ = 0;
