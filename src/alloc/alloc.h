@@ -27,6 +27,8 @@ struct MetaBlock {
 Result<MetaBlock> take_meta(journal::Tx& tx);
 // The same without waiting for anybody; the block is 0 if there is none to be had.
 Result<MetaBlock> take_spare_meta(journal::Tx& tx);
+// Takes that back in the same Tx, if nothing was written to the block: released, it would pass for formatted.
+void untake_meta(journal::Tx& tx, const MetaBlock& block);
 // May this block be given back without waiting? Then its line of the bitmap is held.
 bool try_lock_to_release(journal::Tx& tx, BlockNo block);
 

@@ -181,6 +181,13 @@ Result<MetaBlock> take_spare_meta(Tx& tx) {
   return block.error() == ENOSPC ? Result<MetaBlock>(MetaBlock{}) : block;
 }
 
+void untake_meta(Tx& tx, const MetaBlock& block) {
+  u64 line = line_of_block(block.block);
+  Bits one = Bits::range(bit_of_block(block.block), 1);
+  store_plane(tx, line, layout::kPlaneUsed, load_plane(tx.view(), line, layout::kPlaneUsed) & ~one);
+  if (!block.was_meta) store_plane(tx, line, layout::kPlaneMeta, load_plane(tx.view(), line, layout::kPlaneMeta) & ~one);
+}
+
 bool try_lock_to_release(Tx& tx, BlockNo block) {
   return tx.store().data_block(block) && tx.try_lock(line_key(tx.store(), line_of_block(block)));
 }

@@ -132,7 +132,7 @@ Result<bool> Leaver::run() {
   }
   inode::Attr holder = TRY(inode::create_holder(tx_, attr_.ino));
   if (holder.ino == Ino{0}) {
-    if (in_part) TRY(alloc::release_meta(tx_, node.block));
+    if (in_part) alloc::untake_meta(tx_, node);
     return Error(EAGAIN);
   }
   u64 moved = covers_all() ? attr_.blocks : blocks_;

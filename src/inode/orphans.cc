@@ -118,7 +118,7 @@ Result<bool> leave_data(Tx& tx, const alloc::Extent* extents, u32 count, Ino nea
   if (node.block == BlockNo{0}) return false;
   Attr holder = TRY(create_holder(tx, near));
   if (holder.ino == Ino{0}) {
-    TRY(alloc::release_meta(tx, node.block));
+    alloc::untake_meta(tx, node);
     return false;
   }
   u64 pointers[layout::kPtrsPerNode] = {}, blocks = 0;

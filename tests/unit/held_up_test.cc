@@ -24,6 +24,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr u32 kHandle = 3, kOther = 4;
+constexpr u64 kBlock = layout::kBlockBytes;
 
 class HeldUpTest : public OpensTest {
  protected:
@@ -96,6 +97,16 @@ class HeldUpTest : public OpensTest {
     again->detach();
     std::filesystem::remove_all(shm_dir_of(cut_off));
     std::filesystem::remove(cut_off);
+  }
+  // The next one needs a block more.
+  void use_up_inodes() {
+    for (unsigned i = 0; i < 100; ++i) {
+      make("n" + std::to_string(i), 0);
+      journal::Tx tx(pool_->store(), journal::Opcode::kCreate);
+      Ino spare = alloc::take_spare_inode(tx, root_).value();
+      if (layout::ino_block(spare) != layout::ino_block(root_) && tx.lines_left() < layout::kMaxRecordLines) return;
+    }
+    FAIL();
   }
   u64 free_blocks_after_an_open() {
     usleep(30'000); // of a coarse clock; one that tried in vain is followed by some that do not try
@@ -254,8 +265,6 @@ TEST_F(HeldUpTest, WhatReplacesBlocksWaitsForNobody) {
 }
 
 // Blocks that stand in trees which the new size, or the hole, covers in part or whole.
-constexpr u64 kBlock = layout::kBlockBytes;
-
 class HeldUpShorterTest : public HeldUpTest, public ::testing::WithParamInterface<u64> {};
 
 TEST_P(HeldUpShorterTest, IsWrittenWithoutWaiting) {
@@ -390,14 +399,7 @@ TEST_F(HeldUpTest, ABlockIsFoundForAHolder) {
     return vfs::setxattr_at(task_, at("f"), vfs::Follow::kYes, false, "user.a", value.data(), value.size(), 0).error();
   };
   EXPECT_EQ(set("one"), 0);
-  for (unsigned i = 0; vfs::resolve(task_, at("f"), vfs::Follow::kNo).ok(); ++i) {
-    make("n" + std::to_string(i), 0);
-    journal::Tx tx(pool_->store(), journal::Opcode::kCreate);
-    u64 free = free_blocks();
-    Ino spare = alloc::take_spare_inode(tx, root_).value();
-    if (layout::ino_block(spare) != layout::ino_block(root_) && tx.lines_left() < layout::kMaxRecordLines) break; // a new block
-    ASSERT_LT(i, free);
-  }
+  use_up_inodes();
   std::future<void> done;
   {
     shm::VTx stopped(other_->store().segment, other_->store().waiter, 40);
@@ -410,6 +412,39 @@ TEST_F(HeldUpTest, ABlockIsFoundForAHolder) {
   fsck::Report report = check_file(path_);
   EXPECT_TRUE(report.clean());
   EXPECT_EQ(report.totals.orphans, 0u);
+}
+
+// The last free block was wanted for a node, and then there was none for an inode.
+TEST_F(HeldUpTest, ABlockTakenInVainIsFreeAgain) {
+  constexpr u32 kFill = 5;
+  auto file = open("f", O_CREAT | O_RDWR, kOther);
+  for (u64 block : {0, 20, 22, 40}) write(file, "x", static_cast<i64>(block * kBlock));
+  auto fill = open("fill", O_CREAT | O_RDWR, kFill);
+  use_up_inodes();
+  std::string block(kBlock, 'f');
+  data::IoVec vector{block.data(), block.size()};
+  u64 bytes = 0;
+  for (Result<u64> written = 0; written.ok(); bytes += written.value_or(0)) written = vfs::write_file(task_, fill, -1, &vector, 1);
+  EXPECT_EQ(vfs::truncate_file(task_, fill, bytes - kBlock).error(), 0);
+  EXPECT_EQ(free_blocks(), 1u);
+  {
+    shm::VTx stopped(other_->store().segment, other_->store().waiter, 40);
+    stopped.lock(shm::bitmap_key(v(), 0));
+    auto done = std::async(std::launch::async, [&] { EXPECT_EQ(vfs::truncate_file(task_, file, 21 * kBlock).error(), 0); });
+    EXPECT_EQ(done.wait_for(2s), std::future_status::ready);
+  }
+  {
+    // Nobody has formatted it, so nobody may take it for formatted.
+    journal::Tx tx(pool_->store(), journal::Opcode::kCreate);
+    auto taken = alloc::take_spare_meta(tx);
+    EXPECT_TRUE(taken.ok() && taken.value().block != BlockNo{0} && !taken.value().was_meta);
+  }
+  EXPECT_TRUE(check_file(path_).clean());
+  EXPECT_EQ(vfs::truncate_file(task_, file, 21 * kBlock).error(), 0); // finishes it
+  EXPECT_EQ(free_blocks(), 3u);
+  EXPECT_TRUE(check_file(path_).clean());
+  EXPECT_EQ(close(kOther), 0);
+  EXPECT_EQ(close(kFill), 0);
 }
 
 // What it left is free space, also for others.
