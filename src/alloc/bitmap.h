@@ -78,11 +78,23 @@ inline LineState load_state(const View& view, u64 line) {
   return {load_plane(view, line, layout::kPlaneUsed), load_plane(view, line, layout::kPlaneMeta), allocatable(view.store(), line)};
 }
 
+// What a search sees in a line.
+enum class Looked : u8 {
+  kNothing,
+  kSomething, // which could not be had now
+  kDone,
+};
+
+// Of a line in which nothing was found: what this Tx has taken there is there again if it is abandoned.
+inline Looked found_nothing(journal::Tx& tx, u64 line) {
+  return PMEMFILE_UNLIKELY(tx.stages(bitmap_offset(tx.store(), line))) ? Looked::kSomething : Looked::kNothing;
+}
+
 // Goes through all lines once, starting at `start` and skipping groups whose hint carries one of `skip_facts` (or, if
-// `count_matters`, a known free count of 0). `visit(line)` returns true to stop; facts are learned for groups that
-// were searched whole without a stop: what `learn` says then, so that the visitor can keep that from happening.
+// `count_matters`, a known free count of 0), until `visit(line)` says kDone. Facts are learned for groups in which it said
+// kNothing of every line.
 template <class Visit>
-bool search_lines(const Store& store, u64 start, u64 skip_facts, bool count_matters, const u64& learn, Visit&& visit) {
+bool search_lines(const Store& store, u64 start, u64 skip_facts, bool count_matters, u64 learn, Visit&& visit) {
   const shm::Segment& v = store.segment;
   u64 lines = line_count(store), groups = group_count(store);
   bool exact = shm::hints_exact(v, groups);
@@ -95,9 +107,13 @@ bool search_lines(const Store& store, u64 start, u64 skip_facts, bool count_matt
     u64 hint = load_acquire(shm::hint_word(v, group));
     bool known_full = count_matters && (hint & shm::kHintCountMask) == 1;
     if (exact && ((hint & skip_facts) != 0 || known_full)) continue;
-    for (u64 line = begin; line < end; ++line)
-      if (visit(line)) return true;
-    if (exact && begin == group * layout::kLinesPerBlock) shm::learn_hint(v, group, hint, learn);
+    bool nothing = true;
+    for (u64 line = begin; line < end; ++line) {
+      Looked looked = visit(line);
+      if (looked == Looked::kDone) return true;
+      nothing &= looked == Looked::kNothing;
+    }
+    if (exact && nothing && begin == group * layout::kLinesPerBlock) shm::learn_hint(v, group, hint, learn);
   }
   return false;
 }

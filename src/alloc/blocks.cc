@@ -58,19 +58,19 @@ Result<Extent> search_data(Tx& tx, u64 want, u64 start, u32 goal_bit, Patience p
   search_lines(store, start, 0, true, 1, [&](u64 line) {
     u32 from = first_bit;
     first_bit = 0;
-    if (!load_state(tx.view(), line).free().any()) return false;
+    if (!load_state(tx.view(), line).free().any()) return found_nothing(tx, line);
     auto locked = lock_line(tx, line, patience);
     if (!locked.ok()) {
       error = locked.error();
-      return true;
+      return Looked::kDone;
     }
-    if (!locked.value()) return false;
+    if (!locked.value()) return Looked::kSomething;
     Bits free = load_state(tx.view(), line).free();
     u32 bit = free.next(from);
     if (bit == 128) bit = free.next(0);
-    if (bit == 128) return false;
+    if (bit == 128) return found_nothing(tx, line);
     found = take_run(tx, line, bit, want);
-    return true;
+    return Looked::kDone;
   });
   if (error != 0) return Error(error);
   if (found.count == 0) return Error(ENOSPC);
@@ -81,15 +81,15 @@ Result<Extent> search_data(Tx& tx, u64 want, u64 start, u32 goal_bit, Patience p
 bool take_aligned(Tx& tx, u64 start, Extent* extent) {
   Store& store = tx.store();
   constexpr u32 kLines = 512 / layout::kBlocksPerBitmapLine;
-  return search_lines(store, align_down(start, kLines), 0, true, 0, [&](u64 line) {
-    if (line % kLines != 0 || line + kLines > line_count(store)) return false;
+  return search_lines(store, align_down(start, kLines), 0, true, 0, [&](u64 line) -> Looked {
+    if (line % kLines != 0 || line + kLines > line_count(store)) return Looked::kNothing;
     for (u32 i = 0; i < kLines; ++i)
-      if (!load_state(tx.view(), line + i).free().all()) return false;
+      if (!load_state(tx.view(), line + i).free().all()) return Looked::kNothing;
     for (u32 i = 0; i < kLines; ++i)
-      if (!tx.try_lock(line_key(store, line + i)) || !load_state(tx.view(), line + i).free().all()) return false;
+      if (!tx.try_lock(line_key(store, line + i)) || !load_state(tx.view(), line + i).free().all()) return Looked::kSomething;
     for (u32 i = 0; i < kLines; ++i) mark_data(tx, line + i, 0, 128);
     *extent = Extent{block_of(line, 0), 512};
-    return true;
+    return Looked::kDone;
   });
 }
 
@@ -108,19 +108,20 @@ Result<MetaBlock> search_meta(Tx& tx, u64 start, bool formatted, Patience patien
       LineState state = load_state(tx.view(), line);
       return formatted ? state.formatted() : state.free();
     };
-    if (!candidates().any()) return false;
+    if (!candidates().any()) return found_nothing(tx, line);
     auto locked = lock_line(tx, line, patience);
     if (!locked.ok()) {
       error = locked.error();
-      return true;
+      return Looked::kDone;
     }
-    u32 bit = locked.value() ? candidates().next(0) : 128;
-    if (bit == 128) return false;
+    if (!locked.value()) return Looked::kSomething;
+    u32 bit = candidates().next(0);
+    if (bit == 128) return found_nothing(tx, line);
     Bits one = Bits::range(bit, 1);
     store_plane(tx, line, layout::kPlaneUsed, load_plane(tx.view(), line, layout::kPlaneUsed) | one);
     store_plane(tx, line, layout::kPlaneMeta, load_plane(tx.view(), line, layout::kPlaneMeta) | one);
     found = MetaBlock{block_of(line, bit), formatted};
-    return true;
+    return Looked::kDone;
   });
   if (error != 0) return Error(error);
   if (found.block == BlockNo{0}) return Error(ENOSPC);

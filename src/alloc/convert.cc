@@ -28,9 +28,9 @@ u32 find_candidates(const Store& store, Candidate (&found)[kConvertLines]) {
   search_lines(store, 0, shm::kHintNoFormatted, false, 0, [&](u64 line) {
     u64 version = version_of(store, line);
     acquire_fence();
-    if (count != 0 && line == found[0].line) return true; // round once
+    if (count != 0 && line == found[0].line) return Looked::kDone; // round once
     if (load_state(view, line).formatted().any()) found[count++] = Candidate{line, version};
-    return count == kConvertLines;
+    return count == kConvertLines ? Looked::kDone : Looked::kNothing;
   });
   return count;
 }

@@ -16,6 +16,12 @@ bool holds_inodes(const View& view, BlockNo block) {
   return load_plane(view, line_of_block(block), layout::kPlaneInodesFree).test(bit_of_block(block));
 }
 
+bool has_free_inode(const View& view, BlockNo block) {
+  for (unsigned index = 0; index < layout::kInodesPerBlock; ++index)
+    if (mode_word(view, layout::make_ino(block, index)) == 0) return true;
+  return false;
+}
+
 // A free inode of the block, its stripe locked; Ino{0} if none can be had now. Begins behind the one that this process took
 // last: those before are in use, mostly.
 Ino take_from_block(Tx& tx, BlockNo block) {
@@ -67,24 +73,23 @@ enum class Of : u8 { kNobody, kAnybody };
 
 BlockNo find_inode_block(Tx& tx, u64 start, Of whose, Ino* ino) {
   BlockNo found{};
-  u64 group = ~u64{0}, learn = 0;
-  search_lines(tx.store(), start, shm::kHintNoInodes, false, learn, [&](u64 line) {
-    if (line / layout::kLinesPerBlock != group) {
-      group = line / layout::kLinesPerBlock;
-      learn = shm::kHintNoInodes;
-    }
+  search_lines(tx.store(), start, shm::kHintNoInodes, false, shm::kHintNoInodes, [&](u64 line) {
+    Looked looked = found_nothing(tx, line);
     Bits bits = load_plane(tx.view(), line, layout::kPlaneInodesFree);
     for (u32 bit = bits.next(0); bit < 128; bit = bits.next(bit + 1)) {
       if (whose == Of::kNobody && is_of_others(tx.store(), tx.slot(), block_of(line, bit))) {
-        learn = 0; // there may be some
+        looked = Looked::kSomething;
         continue;
       }
       *ino = take_from_block(tx, block_of(line, bit));
-      if (*ino == Ino{0}) continue;
+      if (*ino == Ino{0}) {
+        if (has_free_inode(tx.view(), block_of(line, bit))) looked = Looked::kSomething; // in somebody's hands
+        continue;
+      }
       found = block_of(line, bit);
-      return true;
+      return Looked::kDone;
     }
-    return false;
+    return looked;
   });
   return found;
 }

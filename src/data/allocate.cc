@@ -95,9 +95,44 @@ Result<void> allocate_range(journal::Store& store, Ino ino, u64 first, u64 end, 
   return {};
 }
 
+namespace {
+
+bool is_zero(const pmem::Medium& medium, PoolOff from, u64 bytes) {
+  const u8* at = reinterpret_cast<const u8*>(medium.at(from));
+  u64 any = 0;
+  for (u64 i = 0; i < bytes; ++i) any |= load_relaxed(at[i]);
+  return any == 0;
+}
+
+// Seen without a lock, so that a file without holes is mapped beside whoever changes it, and may be stopped.
+Result<bool> is_materialized(journal::Store& store, Ino ino, u64 first, u64 end) {
+  u64 size = TRY(inode::read(store, ino)).size;
+  WalkBound bound(store);
+  constexpr u32 kRuns = 16;
+  Run found[kRuns];
+  while (first < end) {
+    TRY(bound.step());
+    u32 count = TRY(runs(store, ino, first, end - first, found, kRuns));
+    if (count == 0) return false;
+    for (u32 i = 0; i < count; ++i) {
+      if (found[i].block == BlockNo{0} || found[i].unwritten) return false;
+      u64 last = size / layout::kBlockBytes - found[i].file_block, inside = size % layout::kBlockBytes;
+      if (inside != 0 && last < found[i].count) {
+        if (!store.data_block(found[i].block + last)) return Error(kErrnoCorrupt);
+        if (!is_zero(store.medium, journal::block_offset(found[i].block + last) + inside, layout::kBlockBytes - inside)) return false;
+      }
+      first = found[i].file_block + found[i].count;
+    }
+  }
+  return true;
+}
+
+} // namespace
+
 Result<void> materialize(journal::Store& store, Ino ino, u64 offset, u64 bytes) {
   if (!store.inode_in_range(ino)) return Error(kErrnoCorrupt);
   if (offset > layout::kMaxFileBytes || bytes > layout::kMaxFileBytes - offset) return Error(EFBIG);
+  if (TRY(is_materialized(store, ino, offset / layout::kBlockBytes, div_up(offset + bytes, layout::kBlockBytes)))) return {};
   TRY(allocate_range(store, ino, offset / layout::kBlockBytes, div_up(offset + bytes, layout::kBlockBytes), Fill::kZeros));
   // What a mapping shows of the last block behind the end of the file are zeros.
   return run_in_order(store, ino, journal::Opcode::kFallocate, [&](journal::Tx& tx) -> Result<void> {

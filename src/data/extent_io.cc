@@ -15,8 +15,8 @@ Result<void> load_locked(journal::Tx& tx, Ino ino, inode::Attr& attr) {
   return {};
 }
 
-bool may_move_blocks(journal::Tx& tx, Ino ino) {
-  tx.announce_moving(ino);
+bool may_move_blocks(journal::Tx& tx, Ino ino, Blocks how) {
+  how == Blocks::kMove ? tx.announce_moving(ino) : tx.announce_replacing(ino);
   if (PMEMFILE_LIKELY(!shm::is_mapped(tx.store().segment, ino))) return true;
   tx.withdraw_announcement();
   return false;

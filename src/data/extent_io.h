@@ -18,8 +18,9 @@ inline Result<inode::Attr> load_locked(journal::Tx& tx, Ino ino) {
 }
 
 // Announces that this Tx, which has the file's stripe, takes blocks away from it or moves them: who begins to map it denies that, and the Tx
-// restarts. False: it is mapped, so its blocks stay where they are.
-bool may_move_blocks(journal::Tx& tx, Ino ino);
+// restarts; to replace them (data=atomic): who begins to map it waits. False: it is mapped, so its blocks stay where they are.
+enum class Blocks : u8 { kMove, kReplace };
+bool may_move_blocks(journal::Tx& tx, Ino ino, Blocks how = Blocks::kMove);
 // Zeroes what stands in blocks between the old end of the file and `to`, so that it may become visible; durable
 // after the next fence. True if anything was written.
 Result<bool> zero_gap(journal::Store& store, const inode::Attr& attr, u64 to);

@@ -1,5 +1,7 @@
 #include "data/rotate.h"
 
+#include "data/free.h"
+
 namespace pmemfile::data {
 
 namespace {
@@ -9,9 +11,10 @@ constexpr u64 kBlock = layout::kBlockBytes;
 // Makes file block n of [begin, end) what begin + (n - begin + shift) mod (end - begin) was.
 class Rotation {
  public:
-  Rotation(journal::Tx& tx, inode::Attr& attr, u64 begin, u64 end, u64 shift)
-      : tx_(tx), attr_(attr), view_(tx.store()), cursor_(view_, attr.ino), begin_(begin), end_(end), shift_(shift) {}
+  Rotation(journal::Tx& tx, inode::Attr& attr, Beside beside, u64 begin, u64 end, u64 shift)
+      : tx_(tx), attr_(attr), view_(tx.store()), cursor_(view_, attr.ino), beside_(beside), begin_(begin), end_(end), shift_(shift) {}
 
+  // EAGAIN: more nodes are left behind, where somebody stopped keeps them from being freed, than one record can leave to inodes without names.
   Result<void> run();
 
  private:
@@ -33,6 +36,7 @@ class Rotation {
   journal::View view_;
   MapCursor cursor_;
   BitmapLines lines_;
+  Beside beside_;
   u64 begin_, end_, shift_;
 };
 
@@ -95,7 +99,9 @@ Result<void> Rotation::release_old(unsigned level, u64 first, u64 old) {
   if (old == 0 || !touches(first, kSpanOfLevel[level])) return {};
   if (!node_pointer_ok(tx_.store(), old)) return Error(kErrnoCorrupt);
   if (!lines_.add(BlockNo{old})) return Error(EOPNOTSUPP);
-  TRY(inode::release_or_leave(tx_, BlockNo{old}, attr_.ino));
+  Result<void> released = beside_ == Beside::kLeave ? inode::release_or_leave(tx_, BlockNo{old}, attr_.ino) : alloc::release_meta(tx_, BlockNo{old});
+  if (PMEMFILE_UNLIKELY(released.error() == journal::kRecordFull) && tx_.leaves()) return Error(EAGAIN);
+  TRY(std::move(released));
   attr_.blocks -= min_of<u64>(1, attr_.blocks);
   for (u64 index = 0; level > 1 && index < layout::kPtrsPerNode; ++index)
     TRY(release_old(level - 1, first + index * kSpanOfLevel[level - 1], view_.load(node_word_offset(BlockNo{old}, index))));
@@ -137,40 +143,44 @@ Result<void> commit_size(journal::Tx& tx, inode::Attr& attr, u64 size) {
 
 Result<void> collapse_range(journal::Store& store, Ino ino, u64 offset, u64 bytes) {
   if ((offset | bytes) % kBlock != 0) return Error(EINVAL);
-  bool rest = TRY(run_in_order(store, ino, journal::Opcode::kFallocate, [&](journal::Tx& tx) -> Result<bool> {
-    inode::Attr attr = TRY(lock_exclusively(tx, ino));
-    if (offset + bytes >= attr.size) return Error(EINVAL);
-    if (!may_move_blocks(tx, ino)) return Error(EOPNOTSUPP);
-    bool any = attr.blocks != 0;
-    if (any) {
-      TRY(Rotation(tx, attr, offset / kBlock, div_up(attr.size, kBlock), bytes / kBlock).run());
-      // From here on the collapsed blocks are what a shrinking leaves to be freed.
-      attr.flags = static_cast<u16>((attr.flags | layout::kFlagTruncating) & ~layout::kFlagBeyondEof);
-      TRY(inode::add_orphan(tx, attr));
-      inode::store_mode(tx, attr);
-    }
-    TRY(commit_size(tx, attr, attr.size - bytes));
-    return any;
+  bool rest = TRY(leave_or_wait([&](Beside beside) {
+    return run_in_order(store, ino, journal::Opcode::kFallocate, [&](journal::Tx& tx) -> Result<bool> {
+      inode::Attr attr = TRY(lock_exclusively(tx, ino));
+      if (offset + bytes >= attr.size) return Error(EINVAL);
+      if (!may_move_blocks(tx, ino)) return Error(EOPNOTSUPP);
+      bool any = attr.blocks != 0;
+      if (any) {
+        TRY(Rotation(tx, attr, beside, offset / kBlock, div_up(attr.size, kBlock), bytes / kBlock).run());
+        // From here on the collapsed blocks are what a shrinking leaves to be freed.
+        attr.flags = static_cast<u16>((attr.flags | layout::kFlagTruncating) & ~layout::kFlagBeyondEof);
+        TRY(inode::add_orphan(tx, attr));
+        inode::store_mode(tx, attr);
+      }
+      TRY(commit_size(tx, attr, attr.size - bytes));
+      return any;
+    });
   }));
   return rest ? finish_or_leave(store, ino) : Result<void>();
 }
 
 Result<void> insert_range(journal::Store& store, Ino ino, u64 offset, u64 bytes) {
   if ((offset | bytes) % kBlock != 0) return Error(EINVAL);
-  return run_in_order(store, ino, journal::Opcode::kFallocate, [&](journal::Tx& tx) -> Result<void> {
-    inode::Attr attr = TRY(lock_exclusively(tx, ino));
-    if (offset >= attr.size) return Error(EINVAL);
-    if (bytes > layout::kMaxFileBytes - attr.size) return Error(EFBIG);
-    if (!may_move_blocks(tx, ino)) return Error(EOPNOTSUPP);
-    if (attr.blocks != 0) {
-      // Blocks behind the end come to stand in the inserted range and have to read as zeros there.
-      u64 end = div_up(attr.size, kBlock) + bytes / kBlock;
-      if (end > layout::kMaxFileBlocks) return Error(EFBIG);
-      if (TRY(zero_gap(store, attr, end * kBlock))) tx.note_fresh_data();
-      u64 begin = offset / kBlock;
-      TRY(Rotation(tx, attr, begin, end, end - begin - bytes / kBlock).run());
-    }
-    return commit_size(tx, attr, attr.size + bytes);
+  return leave_or_wait([&](Beside beside) {
+    return run_in_order(store, ino, journal::Opcode::kFallocate, [&](journal::Tx& tx) -> Result<void> {
+      inode::Attr attr = TRY(lock_exclusively(tx, ino));
+      if (offset >= attr.size) return Error(EINVAL);
+      if (bytes > layout::kMaxFileBytes - attr.size) return Error(EFBIG);
+      if (!may_move_blocks(tx, ino)) return Error(EOPNOTSUPP);
+      if (attr.blocks != 0) {
+        // Blocks behind the end come to stand in the inserted range and have to read as zeros there.
+        u64 end = div_up(attr.size, kBlock) + bytes / kBlock;
+        if (end > layout::kMaxFileBlocks) return Error(EFBIG);
+        if (TRY(zero_gap(store, attr, end * kBlock))) tx.note_fresh_data();
+        u64 begin = offset / kBlock;
+        TRY(Rotation(tx, attr, beside, begin, end, end - begin - bytes / kBlock).run());
+      }
+      return commit_size(tx, attr, attr.size + bytes);
+    });
   });
 }
 

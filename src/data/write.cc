@@ -144,7 +144,7 @@ Result<void> ChunkWriter::run(Chunk& chunk) {
   end_ = min_of(start + request_.left, last * layout::kBlockBytes);
   position_ = start;
   if (TRY(zero_gap(request_.store, attr_, start))) tx_.note_fresh_data();
-  replaces_ = request_.flags.atomic && start < attr_.size && may_move_blocks(tx_, request_.ino);
+  replaces_ = request_.flags.atomic && start < attr_.size && may_move_blocks(tx_, request_.ino, Blocks::kReplace);
   if (replaces_) TRY(tx_.exclude_overwriters(key));
 
   MapEdit edit(tx_, attr_);

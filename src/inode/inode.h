@@ -80,7 +80,8 @@ Result<void> add_orphan(journal::Tx& tx, Attr& attr);
 // orphans frees with them. What has replaced them is the caller's business, and forget_orphan after the commit if tx.leaves().
 // The inode, in its list; the caller stores its mode, and what it is to hold. Its number is 0 if there is none to be had.
 Result<Attr> create_holder(journal::Tx& tx, Ino near);
-// One metadata block: freed at once, or, once the operation has been restarted because that would have to wait, left.
+// One metadata block: freed at once, or, once the operation has been restarted because that would have to wait, left. kRecordFull: several of
+// them are too much for one record.
 Result<void> release_or_leave(journal::Tx& tx, BlockNo meta, Ino near);
 // Blocks of data, in at most kPtrsPerNode blocks altogether. False: there is no inode or block for that.
 Result<bool> leave_data(journal::Tx& tx, const alloc::Extent* extents, u32 count, Ino near);

@@ -102,9 +102,10 @@ Result<void> release_or_leave(Tx& tx, BlockNo meta, Ino near) {
     tx.hurry(Tx::Hurry::kNo);
     return released;
   }
-  // A holder needs both of its lines, one of the bitmap or of a new block, and the head of a list.
-  constexpr u32 kLinesOfHolder = 6;
-  if (alloc::try_lock_to_release(tx, meta) || tx.lines_left() < kLinesOfHolder) return alloc::release_meta(tx, meta);
+  if (alloc::try_lock_to_release(tx, meta)) return alloc::release_meta(tx, meta);
+  // A holder needs its lines, one of the bitmap and the head of a list, and their stripes; the caller goes on with the record.
+  constexpr u32 kLines = 14, kLocks = 6;
+  if (tx.lines_left() < kLines || tx.locks_left() < kLocks) return Error(journal::kRecordFull);
   Attr holder = TRY(create_holder(tx, near));
   if (holder.ino == Ino{0}) return alloc::release_meta(tx, meta);
   holder.flags |= layout::kFlagHolder;

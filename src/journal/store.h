@@ -1,6 +1,6 @@
 // Store: one process's attachment to a pool as the lower rooms see it: medium, geometry, shared segment.
 //
-// Owner: the vfs room's Pool. Rules: constant after attach but for the cursors, has_left and slow_operation; hook-safe.
+// Owner: the vfs room's Pool. Rules: constant after attach but for the cursors, has_left and slow_operations; hook-safe.
 #pragma once
 
 #include "base/siphash.h"
@@ -34,7 +34,10 @@ struct Store {
   shm::Waiter waiter{};
   u64 record_epoch = 0; // layout::State::record_epoch in force
   u32 has_left = 0;       // something that this process could not free waits for one of its opens
-  u64 slow_operation = 0; // that was waited for in vain (Tx::lock_soon): most likely its process is stopped
+  // Operations that were waited for in vain (Tx::lock_soon): most likely their processes are stopped. By record slot, so that several have
+  // their places.
+  u64 slow_operations[8] = {};
+  u64& slow_operation(u64 operation) { return slow_operations[(operation >> 48) % 8]; }
   // Where the users of a record slot, that is, mostly one thread, allocated last: hints, racy by design. On lines of their own:
   // all threads read what stands before.
   struct alignas(64) Cursors {

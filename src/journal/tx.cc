@@ -53,43 +53,15 @@ void Tx::forget_staged() {
   fault_ = 0;
   fresh_data_ = false;
   committed_ = false;
-  if (PMEMFILE_UNLIKELY(announced_ != shm::SlotPhase::kPlanning)) set_phase(shm::SlotPhase::kPlanning);
+  if (PMEMFILE_UNLIKELY(announced_ != shm::SlotPhase::kPlanning)) withdraw_announcement();
   if (PMEMFILE_UNLIKELY(left_)) forget_left();
 }
 
 void Tx::announce(Ino ino, shm::SlotPhase phase) {
   shm::Slot& slot = store_.segment.slots[slot_];
   store_release(slot.announced_ino, pmemfile::raw(ino));
-  if (PMEMFILE_LIKELY(announced_ != shm::SlotPhase::kRelinking)) return set_phase(phase);
-  change_phase(shm::SlotPhase::kEndingAndRelinking);
-}
-
-void Tx::set_phase(shm::SlotPhase phase) {
-  store_full(store_.segment.slots[slot_].phase, static_cast<u32>(phase));
+  store_full(slot.phase, static_cast<u32>(phase));
   announced_ = phase;
-}
-
-// Unless it was denied: then it stays so, and the commit fails.
-void Tx::change_phase(shm::SlotPhase phase) {
-  u32 before = static_cast<u32>(announced_);
-  compare_exchange(store_.segment.slots[slot_].phase, before, static_cast<u32>(phase));
-  announced_ = phase;
-}
-
-void Tx::announce_relinking() {
-  const shm::Segment& v = store_.segment;
-  for (u32 which = 0; which < shm::kTopologyStripes; ++which)
-    if (lock_soon(shm::topology_key(v, which))) break;
-  set_phase(shm::SlotPhase::kRelinking);
-  // Who announced it before and has not committed yet does so no more; who does later finds this one.
-  for (u32 i = 0; i < v.header->slot_count; ++i) {
-    if (i == slot_) continue;
-    for (auto phase : {shm::SlotPhase::kRelinking, shm::SlotPhase::kEndingAndRelinking}) {
-      u32 announced = static_cast<u32>(phase);
-      if (PMEMFILE_UNLIKELY(load_acquire(v.slots[i].phase) == announced))
-        compare_exchange(v.slots[i].phase, announced, static_cast<u32>(shm::SlotPhase::kDenied));
-    }
-  }
 }
 
 void Tx::note_left(Ino ino) {
@@ -103,8 +75,8 @@ void Tx::forget_left() {
 }
 
 void Tx::withdraw_announcement() {
-  if (announced_ == shm::SlotPhase::kEndingAndRelinking) return change_phase(shm::SlotPhase::kRelinking);
-  set_phase(shm::SlotPhase::kPlanning);
+  announced_ = shm::SlotPhase::kPlanning;
+  store_release(store_.segment.slots[slot_].phase, static_cast<u32>(announced_));
 }
 
 bool Tx::holds(shm::LockKey key) const {
@@ -152,7 +124,7 @@ u64 Tx::operation_under(shm::LockKey key) const {
 
 bool Tx::waited_in_vain(shm::LockKey key) const {
   u64 in_the_way = operation_under(key);
-  return in_the_way != 0 && in_the_way == load_relaxed(store_.slow_operation);
+  return in_the_way != 0 && in_the_way == load_relaxed(store_.slow_operation(in_the_way));
 }
 
 bool Tx::lock_in_turn(shm::LockKey key) {
@@ -165,7 +137,8 @@ bool Tx::lock_in_turn(shm::LockKey key) {
     shm::futex_wait(nothing, 0, kTurnNs);
   }
   if (try_lock(key)) return true;
-  store_relaxed(store_.slow_operation, operation_under(key));
+  u64 in_the_way = operation_under(key);
+  store_relaxed(store_.slow_operation(in_the_way), in_the_way);
   return false;
 }
 

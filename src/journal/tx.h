@@ -79,6 +79,8 @@ class Tx {
   void store_line(PoolOff line, const u64 (&words)[layout::kLineWords]);
   // Stripes that may still be locked.
   unsigned locks_left() const { return shm::kMaxHeldLocks - key_count_; }
+  // Is this line staged?
+  bool stages(PoolOff line) const { return find_line(raw(line)) != nullptr; }
   // Lines that may still be staged.
   unsigned lines_left() const { return layout::kMaxRecordLines - line_count_; }
   // New blocks were written: the commit fences once before the record.
@@ -89,10 +91,10 @@ class Tx {
   // commit. The inode's stripe must be held.
   void announce_ending(Ino ino) { announce(ino, shm::SlotPhase::kEnding); }
   void announce_moving(Ino ino) { announce(ino, shm::SlotPhase::kMoving); }
-  void withdraw_announcement(); // of these two
-  // For a record that gives a directory another parent, before the parents above it are looked at: of those between this and their commit only
-  // one succeeds, the others restart. Holds a stripe, as a courtesy.
-  void announce_relinking();
+  // The same, but who begins to map it waits: a denied record is void only once its Tx has seen that, and what is stored through the mapping
+  // meanwhile must not be replaced at a recovery.
+  void announce_replacing(Ino ino) { announce(ino, shm::SlotPhase::kReplacing); }
+  void withdraw_announcement();
   // Notes until the Tx ends that the inode may have to be freed by who repairs the slot (Slot::left_ino).
   void note_left(Ino ino);
 
@@ -116,8 +118,6 @@ class Tx {
 
  private:
   void announce(Ino ino, shm::SlotPhase phase);
-  void set_phase(shm::SlotPhase phase);
-  void change_phase(shm::SlotPhase phase);
   friend class View;
   static constexpr u32 kNoKey = ~u32{0};
 

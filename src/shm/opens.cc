@@ -39,20 +39,26 @@ u64* claim_use(Segment& v, VTx& tx, Ino ino, u32 description, bool mapping) {
 }
 
 namespace {
-void deny(const Segment& v, Ino ino, SlotPhase phase, SlotPhase or_phase) {
+// The slot of an operation that has announced this; null: there is none.
+Slot* announcer(const Segment& v, Ino ino, SlotPhase phase) {
   u32 holder = load_acquire(v.stripe(inode_key(v, ino)).lock) & kLockSlotMask;
-  if (PMEMFILE_LIKELY(holder == 0) || holder > v.header->slot_count) return;
+  if (PMEMFILE_LIKELY(holder == 0) || holder > v.header->slot_count) return nullptr;
   Slot& slot = v.slots[holder - 1];
-  u32 announced = load_acquire(slot.phase);
-  if (announced != static_cast<u32>(phase) && announced != static_cast<u32>(or_phase)) return;
-  if (load_acquire(slot.announced_ino) != pmemfile::raw(ino)) return;
+  return load_acquire(slot.phase) == static_cast<u32>(phase) && load_acquire(slot.announced_ino) == pmemfile::raw(ino) ? &slot : nullptr;
+}
+
+void deny(const Segment& v, Ino ino, SlotPhase phase) {
+  Slot* slot = announcer(v, ino, phase);
+  if (PMEMFILE_LIKELY(slot == nullptr)) return;
   // Not that of the operation after it, perhaps: that one only plans once more.
-  compare_exchange(slot.phase, announced, static_cast<u32>(SlotPhase::kDenied));
+  u32 announced = static_cast<u32>(phase);
+  compare_exchange(slot->phase, announced, static_cast<u32>(SlotPhase::kDenied));
 }
 } // namespace
 
-void deny_ending(const Segment& v, Ino ino) { deny(v, ino, SlotPhase::kEnding, SlotPhase::kEndingAndRelinking); }
-void deny_moving(const Segment& v, Ino ino) { deny(v, ino, SlotPhase::kMoving, SlotPhase::kMoving); }
+void deny_ending(const Segment& v, Ino ino) { deny(v, ino, SlotPhase::kEnding); }
+void deny_moving(const Segment& v, Ino ino) { deny(v, ino, SlotPhase::kMoving); }
+bool is_being_replaced(const Segment& v, Ino ino) { return announcer(v, ino, SlotPhase::kReplacing) != nullptr; }
 
 LockList* find_lock_list(const Segment& v, Ino ino) {
   u64 next = load_acquire(lock_bucket(v, ino).first_plus_1);

@@ -88,6 +88,8 @@ u64* claim_use(Segment& v, VTx& tx, Ino ino, u32 description, bool mapping);
 void deny_ending(const Segment& v, Ino ino);
 // The same of one that takes blocks away from it.
 void deny_moving(const Segment& v, Ino ino);
+// Does an operation on its way replace blocks of it, and has to be waited for (its stripe)?
+bool is_being_replaced(const Segment& v, Ino ino);
 
 // Where a slot's user found or left a free entry: a place to look first. A line each: every open and close writes there.
 struct alignas(64) SlotHints {

@@ -36,7 +36,7 @@ constexpr u64 kMaxHints = 65536;
 
 void plan_stripes(SegmentHeader& h, const Sizes& sizes) {
   h.topology_first = 0;
-  h.inode_first = kTopologyStripes;
+  h.inode_first = 1;
   h.inode_count = sizes.inodes;
   h.leaf_first = h.inode_first + h.inode_count;
   h.leaf_count = sizes.leaves;

@@ -61,8 +61,7 @@ enum class SlotPhase : u32 {
   kPlanning, // nothing of the operation is in the pool but unreachable blocks
   kEnding,   // the same, and its record will free Slot::announced_ino: who begins to use that inode denies it (opens.h)
   kMoving,   // the same, and its record will take blocks away from that inode, or move them: who begins to map it denies it
-  kRelinking, // the same, and its record will give a directory another parent: who does that, too, denies it
-  kEndingAndRelinking, // both kEnding and kRelinking
+  kReplacing, // the same, by an overwrite that must not come true later (data=atomic): who begins to map the inode waits for its end
   kDenied,   // somebody did: the record, whole or not, does not count; the operation plans anew
   kApplying, // the record is durable; its effects are being stored
 };
@@ -78,7 +77,7 @@ struct alignas(64) Slot {
   u32 held_count;    // entries of `held` to look at
   u64 retired;       // sequence up to which all records are void, their effects durable
   u64 pending_ino;   // word of Process::pending that counts only if this operation commits; see vfs, note_unnamed
-  u64 announced_ino; // counts in the phases kEnding, kMoving and kEndingAndRelinking
+  u64 announced_ino; // counts in the phases kEnding, kMoving and kReplacing
   u32 held[kMaxHeldLocks]; // stripe + 1, written before the lock is taken and cleared after it is released
   // Redo log of an operation on V itself (open, close, file locks): see vlog.h.
   u32 vlog_committed; // 1: complete, effects may be partly stored; replay it
@@ -118,6 +117,7 @@ struct SegmentHeader {
   u64 hints_offset, hint_count;    // allocator: one word a group of blocks
   u32 slots_waited; // not 0 while somebody waits for a slot
   u32 reserved2;
+  u64 relinks;           // how often directories got another parent, twice; odd while one does, or after a death in it: see vfs/rename
   u64 topology_sequence; // advanced by what can make a cached path wrong: see vfs/walk
   u64 used_blocks_delta;
   u64 reserved[14];
@@ -149,10 +149,7 @@ constexpr u32 spread(u64 value, u32 count) {
   constexpr unsigned kGroupBits = 6;
   return static_cast<u32>((mix(value >> kGroupBits) << kGroupBits | (value & ((1u << kGroupBits) - 1))) & (count - 1));
 }
-// A courtesy among those who give directories other parents: it keeps them from denying each other (SlotPhase::kRelinking). More than one, so
-// that nobody waits for one who is stopped.
-inline constexpr u32 kTopologyStripes = 4;
-inline LockKey topology_key(const Segment& v, u32 which) { return LockKey{v.header->topology_first + which}; }
+inline LockKey topology_key(const Segment& v) { return LockKey{v.header->topology_first}; }
 inline LockKey inode_key(const Segment& v, Ino ino) {
   return LockKey{v.header->inode_first + spread(pmemfile::raw(ino), v.header->inode_count)};
 }

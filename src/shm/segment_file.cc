@@ -108,7 +108,7 @@ SegmentHeader plan_of(const SegmentHeader& header) {
   for (char& byte : plan.pool_path) byte = '\0';
   plan.version = 0;
   plan.slots_waited = 0;
-  plan.topology_sequence = plan.used_blocks_delta = 0;
+  plan.relinks = plan.topology_sequence = plan.used_blocks_delta = 0;
   return plan;
 }
 

@@ -23,7 +23,7 @@ const char* state_text(u32 state) {
 
 const char* phase_text(u32 phase) {
   constexpr const char* kNames[] = {"idle", "planning", "planning to free an inode", "planning to take blocks from a file",
-                                    "planning to move a directory", "planning to move a directory and to free an inode", "denied", "applying"};
+                                    "planning to replace blocks of a file", "denied", "applying"};
   return phase < std::size(kNames) ? kNames[phase] : "unknown";
 }
 
@@ -34,7 +34,7 @@ std::string stripe_text(const shm::SegmentHeader& header, u32 stripe) {
     u32 first, count;
   };
   const Class classes[] = {
-      {"topology", header.topology_first, shm::kTopologyStripes},           {"inodes", header.inode_first, header.inode_count},
+      {"topology", header.topology_first, 1},           {"inodes", header.inode_first, header.inode_count},
       {"leaves", header.leaf_first, header.leaf_count}, {"orphans", header.orphan_first, header.orphan_count},
       {"bitmap", header.bitmap_first, header.bitmap_count}, {"descriptions", header.description_first, header.description_stripes},
       {"file locks", header.file_lock_first, header.file_lock_stripes}};

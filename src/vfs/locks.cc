@@ -278,12 +278,12 @@ Result<void> set_lock(Task& task, OpenDescription& description, const Request& r
     if (result.error() != EAGAIN) return result;
     if (!wait) {
       // The dead hold nothing: but only the kernel knows who is dead.
-      if (!bury_holder(pool, obstacle.holder, obstacle.kind, true)) {
-        if (obstacle.kind == FileLockKind::kPosix) return result;
-        Obstacle again;
-        return attempt(pool, description, r, &again);
-      }
-      continue;
+      bool buried = bury_holder(pool, obstacle.holder, obstacle.kind, true);
+      if (load_acquire(obstacle.list->lock_changes) != obstacle.changes) continue;
+      if (!buried && obstacle.kind == FileLockKind::kPosix) return result;
+      // Not again and again: what one of the dead left may have to wait for somebody who is stopped.
+      Obstacle again;
+      return attempt(pool, description, r, &again);
     }
     if (posix && obstacle.kind == FileLockKind::kPosix) {
       set_waits_for(v, pack(obstacle.holder));

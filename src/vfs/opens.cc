@@ -520,7 +520,14 @@ Result<void> hold_dir(Pool& pool, Ino dir, u32 handle) {
 }
 
 Result<void> pin_mapping(Pool& pool, Description description, u32 handle) {
-  return make_reference(pool, open_tables(pool).self, handle, static_cast<u32>(description), true);
+  shm::Segment& v = open_tables(pool);
+  TRY(make_reference(pool, v.self, handle, static_cast<u32>(description), true));
+  Ino ino{shm::description_at(v, static_cast<u32>(description))->ino};
+  if (PMEMFILE_UNLIKELY(shm::is_being_replaced(v, ino))) {
+    VTx tx(v, pool.store().waiter, shm::slot_hint(v));
+    tx.lock(shm::inode_key(v, ino));
+  }
+  return {};
 }
 Result<void> unpin_mapping(Pool& pool, u32 handle) { return close_handle(pool, handle); }
 

@@ -1,7 +1,8 @@
 // rename(2), renameat2(2): one operation, one record, in all its forms.
 //
-// Locks, ascending: a courtesy, if a directory changes its parent (Tx::announce_relinking); inodes of both parents if their counts of subdirectories
-// change, of directories that move (their parent pointer), and of what is replaced; then the leaves of both names.
+// Locks, ascending: inodes of both parents if their counts of subdirectories
+// change, of directories that move (their parent pointer), and of what is replaced; then the leaves of both names. If a directory changes its
+// parent, topology last of all: for the commit alone, so that who is stopped before it delays nobody.
 #include <linux/fs.h>
 
 #include "alloc/alloc.h"
@@ -13,7 +14,7 @@ namespace {
 // No path can be deeper than the pool has inodes.
 u64 max_depth(const Store& store) { return store.geometry.block_count * layout::kInodesPerBlock; }
 
-// Is `ancestor` the directory `dir` or above it? Counts if the Tx, which has announced that it gives a directory another parent, commits.
+// Is `ancestor` the directory `dir` or above it? Counts if no directory gets another parent from before it on until the commit (Relinking).
 Result<bool> is_above(Store& store, Ino ancestor, Ino dir) {
   for (u64 i = 0; i < max_depth(store); ++i) {
     if (dir == ancestor) return true;
@@ -27,6 +28,27 @@ Result<bool> is_above(Store& store, Ino ancestor, Ino dir) {
   }
   return Error(kErrnoCorrupt);
 }
+
+// Gives a directory another parent, if none has been given one since it was made. Else what is_above() has said may be so no more.
+class Relinking {
+ public:
+  explicit Relinking(Store& store) : relinks_(store.segment.header->relinks), seen_(load_acquire(relinks_)) {}
+
+  Result<void> commit(Tx& tx) {
+    TRY(tx.lock(shm::topology_key(tx.store().segment)));
+    u64 now = load_acquire(relinks_);
+    if ((now & 1) != 0) store_release(relinks_, ++now); // somebody died below
+    if (now != seen_) return Error(kChanged);
+    store_release(relinks_, now + 1);
+    Result<void> committed = tx.commit();
+    store_release(relinks_, now + 2);
+    return committed;
+  }
+
+ private:
+  u64& relinks_;
+  u64 seen_;
+};
 
 struct Rename {
   Task& task;
@@ -212,8 +234,7 @@ Result<void> stage_names(Tx& tx, const Rename& op, const Found& found, Slots& sl
 Result<Outcome> stage_rename(Tx& tx, const Rename& op) {
   Store& store = tx.store();
   Found found = TRY(look_up(op));
-  // The checks of shape read parent pointers.
-  if ((found.from_dir() || found.to_dir()) && op.other_parent()) tx.announce_relinking();
+  Relinking relinking(store);
   TRY(check_shape(op, found));
   Outcome outcome;
   outcome.moved = found.from.ino;
@@ -227,7 +248,8 @@ Result<Outcome> stage_rename(Tx& tx, const Rename& op) {
   TRY(stage_parents(tx, op, found, outcome));
   TRY(stage_names(tx, op, found, slots));
   if (found.from_dir() || found.to_dir()) forget_cached_paths(store);
-  TRY(tx.commit());
+  bool relinks = (found.from_dir() || found.to_dir()) && op.other_parent();
+  TRY(relinks ? relinking.commit(tx) : tx.commit());
   settle_ended(tx, outcome.ended);
   return outcome;
 }

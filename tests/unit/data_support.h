@@ -59,6 +59,7 @@ class Mapped {
     word_ = shm::claim_use(store.segment, tx, ino, 0, true);
     shm::deny_moving(store.segment, ino);
     tx.commit();
+    if (shm::is_being_replaced(store.segment, ino)) tx.lock(shm::inode_key(store.segment, ino));
   }
   ~Mapped() {
     if (!really_) return;

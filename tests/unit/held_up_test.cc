@@ -1,5 +1,6 @@
 // Who is stopped in the middle of a change holds lines of the bitmap: nobody else who gives back blocks waits for him.
 #include <fcntl.h>
+#include <sys/file.h>
 
 #include <algorithm>
 #include <fstream>
@@ -364,6 +365,182 @@ TEST_F(HeldUpTest, WhoMapsWaitsForNobodyWhoTakesBlocksAway) {
   EXPECT_EQ(close(kOther), 0);
 }
 
+// All of what mmap(MAP_SHARED) does with a file that has no holes.
+TEST_F(HeldUpTest, WhoMapsAWholeFileWaitsForNobodyAtIt) {
+  auto file = open("f", O_CREAT | O_RDWR, kOther);
+  write(file, std::string(20'000, 'x'));
+  Ino ino = vfs::resolve(task_, at("f"), vfs::Follow::kNo).value().ino;
+  std::future<void> mapper;
+  {
+    shm::VTx stopped(other_->store().segment, other_->store().waiter, 40);
+    stopped.lock(shm::inode_key(v(), ino));
+    mapper = std::async(std::launch::async, [&] {
+      EXPECT_EQ(vfs::pin_mapping(*pool_, file, kHandle).error(), 0);
+      EXPECT_EQ(data::materialize(pool_->store(), ino, 0, 20'000).error(), 0);
+      data::Run found[8];
+      EXPECT_TRUE(data::runs(pool_->store(), ino, 0, 5, found, 8).ok());
+    });
+    EXPECT_EQ(mapper.wait_for(2s), std::future_status::ready);
+  }
+  mapper.get();
+  EXPECT_EQ(vfs::unpin_mapping(*pool_, kHandle).error(), 0);
+  EXPECT_EQ(close(kOther), 0);
+}
+
+// More nodes than one record can leave to inodes without names: then it waits, and is done all the same.
+class HeldUpManyNodesTest : public HeldUpTest, public ::testing::WithParamInterface<int> {};
+
+TEST_P(HeldUpManyNodesTest, AreMoved) {
+  constexpr i64 kLeaves = 12, kPerLeaf = 448;
+  int mode = GetParam();
+  auto file = open("f", O_CREAT | O_RDWR, kOther);
+  write(file, "x", 0);
+  auto place = [](i64 leaf) { return 20 + kPerLeaf * leaf; };
+  for (i64 leaf = 0; leaf < kLeaves; ++leaf) write(file, std::to_string(leaf), place(leaf) * static_cast<i64>(kBlock));
+  std::future<void> done;
+  {
+    shm::VTx stopped(other_->store().segment, other_->store().waiter, 40);
+    stopped.lock(shm::bitmap_key(v(), 0));
+    done = std::async(std::launch::async, [&] { EXPECT_EQ(vfs::fallocate_file(task_, file, mode, 3 * kBlock, 8 * kBlock).error(), 0); });
+    done.wait_for(100ms);
+  }
+  done.get();
+  i64 shift = mode == FALLOC_FL_COLLAPSE_RANGE ? -8 : 8;
+  for (i64 leaf = 0; leaf < kLeaves; ++leaf)
+    EXPECT_EQ(read(file, std::to_string(leaf).size(), (place(leaf) + shift) * static_cast<i64>(kBlock)), std::to_string(leaf));
+  EXPECT_EQ(close(kOther), 0);
+  EXPECT_EQ(unlink_path("f"), 0);
+  EXPECT_GE(free_blocks_after_an_open() + 2, before_);
+  EXPECT_TRUE(check_file(path_).clean());
+}
+
+INSTANTIATE_TEST_SUITE_P(Modes, HeldUpManyNodesTest, ::testing::Values(FALLOC_FL_COLLAPSE_RANGE, FALLOC_FL_INSERT_RANGE));
+
+// Each of several is waited for once.
+TEST_F(HeldUpTest, SeveralWhoAreStoppedAreRemembered) {
+  journal::Store& mine = pool_->store();
+  shm::VTx one(other_->store().segment, other_->store().waiter, 40), two(other_->store().segment, other_->store().waiter, 41);
+  one.lock(shm::bitmap_key(v(), 0));
+  two.lock(shm::bitmap_key(v(), 1));
+  auto start = std::chrono::steady_clock::now();
+  for (unsigned i = 0; i < 20; ++i) {
+    journal::Tx tx(mine, journal::Opcode::kFree);
+    EXPECT_FALSE(tx.lock_soon(shm::bitmap_key(v(), i % 2)));
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - start, 120ms); // 8 ms for each look would be 160
+  one.unlock_all();
+  two.unlock_all();
+}
+
+// What a dead process shared with a living one stays locked, and the dead one cannot be buried wholly: who asks gets an answer.
+TEST_F(HeldUpTest, WhoAsksForALockDoesNotAskForEver) {
+  make("f", 1);
+  make("g", 20'000);
+  int to_parent[2];
+  ASSERT_EQ(pipe(to_parent), 0);
+  pid_t sharer = 0;
+  int error = -1;
+  std::future<void> asker;
+  {
+    shm::VTx stopped(other_->store().segment, other_->store().waiter, 40);
+    stopped.lock(shm::bitmap_key(v(), 0));
+    stopped.lock(shm::bitmap_key(v(), 1));
+    auto ticket = pool_->prepare_child();
+    ASSERT_TRUE(ticket.ok());
+    pid_t pid = fork();
+    if (pid == 0) {
+      pool_->become_child(ticket.value());
+      auto file = open("f", O_RDWR, 10);
+      if (vfs::flock_file(task_, file, LOCK_EX).error() != 0) _exit(1);
+      auto second = pool_->prepare_child();
+      pid_t child = fork();
+      if (child == 0) {
+        pool_->become_child(second.value());
+        for (;;) pause();
+      }
+      pool_->parent_after_fork(second.value());
+      (void)unlink_path("g");
+      if (::write(to_parent[1], &child, sizeof child) < 0) _exit(1);
+      raise(SIGKILL);
+    }
+    pool_->parent_after_fork(ticket.value());
+    waitpid(pid, nullptr, 0);
+    ASSERT_EQ(::read(to_parent[0], &sharer, sizeof sharer), static_cast<ssize_t>(sizeof sharer));
+    asker = std::async(std::launch::async, [&] {
+      auto file = open("f", O_RDWR, kOther);
+      error = vfs::flock_file(task_, file, LOCK_EX | LOCK_NB).error();
+      EXPECT_EQ(close(kOther), 0);
+    });
+    EXPECT_EQ(asker.wait_for(2s), std::future_status::ready);
+  }
+  asker.get();
+  EXPECT_EQ(error, EAGAIN);
+  kill(sharer, SIGKILL);
+  ::close(to_parent[0]);
+  ::close(to_parent[1]);
+}
+
+// In a child, up to where its record is durable and does not count yet.
+class BehindItsRecordTest : public OpensTest {
+ protected:
+  BehindItsRecordTest() : OpensTest(16 << 20) { task_.umask = 0; }
+  void kill_at_fence(unsigned fences, const std::function<void()>& body) {
+    auto ticket = pool_->prepare_child();
+    ASSERT_TRUE(ticket.ok());
+    pid_t pid = fork();
+    if (pid == 0) {
+      pool_->become_child(ticket.value());
+      pmem::Recorder recorder{[](void*, u64, const void*, u64, bool) {}, [](void*, u64, u64) {},
+                              [](void* left) {
+                                if (--*static_cast<unsigned*>(left) == 0) raise(SIGKILL);
+                              },
+                              &fences};
+      pool_->store().medium.recorder = &recorder;
+      body();
+      _exit(0);
+    }
+    pool_->parent_after_fork(ticket.value());
+    int status = 0;
+    ASSERT_EQ(waitpid(pid, &status, 0), pid);
+    ASSERT_TRUE(WIFSIGNALED(status));
+  }
+  void detach_and_attach() {
+    pool_->detach();
+    become(attach(path_));
+  }
+};
+
+// Both together would lie below each other.
+TEST_F(BehindItsRecordTest, AMoveOfADirectoryByADeadOneDoesNotComeTrueAfterAnother) {
+  for (const char* name : {"p", "r", "p/a", "p/a/y", "r/b", "r/b/x"}) ASSERT_EQ(vfs::mkdir_at(task_, at(name), 0755).error(), 0);
+  kill_at_fence(1, [&] { (void)vfs::rename_at(task_, at("p/a"), at("r/b/x/a"), 0); });
+  EXPECT_EQ(vfs::rename_at(task_, at("r/b"), at("p/a/y/b"), 0).error(), 0);
+  detach_and_attach();
+  EXPECT_TRUE(vfs::resolve(task_, at("p/a/y/b/x"), vfs::Follow::kNo).ok());
+}
+
+TEST_F(BehindItsRecordTest, AnAtomicWriteByADeadOneDoesNotUndoWhatWasStoredThroughAMapping) {
+  auto file = open("f", O_CREAT | O_RDWR, kOther);
+  write(file, std::string(4096, 'o'));
+  Ino ino = vfs::resolve(task_, at("f"), vfs::Follow::kNo).value().ino;
+  kill_at_fence(2, [&] {
+    std::string text(100, 'n');
+    data::IoVec vector{text.data(), text.size()};
+    (void)data::write(pool_->store(), ino, 0, &vector, 1, {.atomic = true});
+  });
+  ASSERT_EQ(vfs::pin_mapping(*pool_, file, kHandle).error(), 0);
+  data::Run run;
+  ASSERT_EQ(data::runs(pool_->store(), ino, 0, 1, &run, 1).value_or(0), 1u);
+  pmem::store_word(pool_->store().medium, journal::block_offset(run.block) + 2048, 0x6d6d6d6d6d6d6d6d);
+  EXPECT_EQ(read(file, 8, 2048), "mmmmmmmm");
+  EXPECT_EQ(vfs::unpin_mapping(*pool_, kHandle).error(), 0);
+  EXPECT_EQ(close(kOther), 0);
+  detach_and_attach();
+  file = open("f", O_RDONLY, kOther);
+  EXPECT_EQ(read(file, 8, 2048), "mmmmmmmm");
+  EXPECT_EQ(close(kOther), 0);
+}
+
 // Its empty leaves go before its name.
 TEST_F(HeldUpTest, ADirectoryThatOnceWasLargeIsRemovedWithoutWaiting) {
   constexpr unsigned kNames = 1000;
@@ -437,7 +614,9 @@ TEST_F(HeldUpTest, ABlockTakenInVainIsFreeAgain) {
     // Nobody has formatted it, so nobody may take it for formatted.
     journal::Tx tx(pool_->store(), journal::Opcode::kCreate);
     auto taken = alloc::take_spare_meta(tx);
-    EXPECT_TRUE(taken.ok() && taken.value().block != BlockNo{0} && !taken.value().was_meta);
+    ASSERT_TRUE(taken.ok());
+    EXPECT_NE(taken.value().block, BlockNo{0});
+    EXPECT_FALSE(taken.value().was_meta);
   }
   EXPECT_TRUE(check_file(path_).clean());
   EXPECT_EQ(vfs::truncate_file(task_, file, 21 * kBlock).error(), 0); // finishes it
@@ -445,6 +624,39 @@ TEST_F(HeldUpTest, ABlockTakenInVainIsFreeAgain) {
   EXPECT_TRUE(check_file(path_).clean());
   EXPECT_EQ(close(kOther), 0);
   EXPECT_EQ(close(kFill), 0);
+}
+
+// Who looks for space and finds that somebody has its line in his hands, or takes it and fails for another reason, does not learn that there
+// is none.
+TEST_F(HeldUpTest, WhatCouldNotBeHadIsNotForgotten) {
+  auto fill = open("fill", O_CREAT | O_RDWR, kOther);
+  std::string block(kBlock, 'f');
+  data::IoVec vector{block.data(), block.size()};
+  u64 bytes = 0;
+  for (Result<u64> written = 0; written.ok(); bytes += written.value_or(0)) written = vfs::write_file(task_, fill, -1, &vector, 1);
+  EXPECT_EQ(vfs::truncate_file(task_, fill, bytes - kBlock).error(), 0);
+  journal::Store& store = pool_->store();
+  auto take_one = [&] {
+    journal::Tx tx(store, journal::Opcode::kWrite);
+    auto taken = alloc::take_spare_meta(tx);
+    return taken.ok() && taken.value().block != BlockNo{0};
+  };
+  {
+    shm::VTx stopped(other_->store().segment, other_->store().waiter, 40);
+    for (u64 line = 0; line < 2; ++line) stopped.lock(shm::bitmap_key(v(), line));
+    EXPECT_FALSE(take_one());
+  }
+  EXPECT_TRUE(take_one());
+  {
+    journal::Tx tx(store, journal::Opcode::kWrite);
+    EXPECT_NE(alloc::take_spare_meta(tx).value().block, BlockNo{0});
+    EXPECT_EQ(alloc::take_spare_meta(tx).value().block, BlockNo{0});
+  }
+  EXPECT_TRUE(take_one());
+  EXPECT_EQ(alloc::free_blocks(store), 1u);
+  write(fill, block, static_cast<i64>(bytes - kBlock));
+  EXPECT_EQ(alloc::free_blocks(store), 0u);
+  EXPECT_EQ(close(kOther), 0);
 }
 
 // What it left is free space, also for others.
