@@ -513,6 +513,8 @@ class BehindItsRecordTest : public OpensTest {
 // Both together would lie below each other.
 TEST_F(BehindItsRecordTest, AMoveOfADirectoryByADeadOneDoesNotComeTrueAfterAnother) {
   for (const char* name : {"p", "r", "p/a", "p/a/y", "r/b", "r/b/x"}) ASSERT_EQ(vfs::mkdir_at(task_, at(name), 0755).error(), 0);
+  // So that no new leaf is written before the record.
+  for (const char* name : {"p/f", "p/a/f", "p/a/y/f", "r/f", "r/b/f", "r/b/x/f"}) ASSERT_EQ(vfs::mknod_at(task_, at(name), 0100644, 0).error(), 0);
   kill_at_fence(1, [&] { (void)vfs::rename_at(task_, at("p/a"), at("r/b/x/a"), 0); });
   EXPECT_EQ(vfs::rename_at(task_, at("r/b"), at("p/a/y/b"), 0).error(), 0);
   detach_and_attach();
