@@ -16,12 +16,6 @@ bool holds_inodes(const View& view, BlockNo block) {
   return load_plane(view, line_of_block(block), layout::kPlaneInodesFree).test(bit_of_block(block));
 }
 
-bool has_free_inode(const View& view, BlockNo block) {
-  for (unsigned index = 0; index < layout::kInodesPerBlock; ++index)
-    if (mode_word(view, layout::make_ino(block, index)) == 0) return true;
-  return false;
-}
-
 // A free inode of the block, its stripe locked; Ino{0} if none can be had now. Begins behind the one that this process took
 // last: those before are in use, mostly.
 Ino take_from_block(Tx& tx, BlockNo block) {
@@ -83,7 +77,8 @@ BlockNo find_inode_block(Tx& tx, u64 start, Of whose, Ino* ino) {
       }
       *ino = take_from_block(tx, block_of(line, bit));
       if (*ino == Ino{0}) {
-        if (has_free_inode(tx.view(), block_of(line, bit))) looked = Looked::kSomething; // in somebody's hands
+        // In somebody's hands, or full: when one of its inodes is freed, the bitmap does not change, and nobody would hear of it.
+        looked = Looked::kSomething;
         continue;
       }
       found = block_of(line, bit);

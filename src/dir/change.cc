@@ -7,7 +7,7 @@ namespace {
 
 // The leaf of `key`, its stripe held; 0 if there is none, then the directory's stripe is held instead, so that none
 // comes into being.
-Result<BlockNo> lock_leaf(Tx& tx, Ino dir, u64 key, u32& prefix_bits) {
+Result<BlockNo> lock_leaf(Tx& tx, Ino dir, u64 identity, u64 key, u32& prefix_bits) {
   Store& store = tx.store();
   shm::LockKey shape_key = dir_stripe(store, dir);
   if (!tx.holds(shape_key)) {
@@ -15,7 +15,7 @@ Result<BlockNo> lock_leaf(Tx& tx, Ino dir, u64 key, u32& prefix_bits) {
     Reader shape(store, shape_key);
     BlockNo locked{0};
     for (;; shape.begin()) {
-      auto alive = check_alive(shape.view(), dir);
+      auto alive = check_alive(shape.view(), dir, identity);
       Place place;
       auto placed = find_place(shape.view(), dir, key, place);
       if (!alive.ok() || !placed.ok()) {
@@ -35,7 +35,7 @@ Result<BlockNo> lock_leaf(Tx& tx, Ino dir, u64 key, u32& prefix_bits) {
     }
     TRY(tx.lock(shape_key));
   }
-  TRY(check_alive(tx.view(), dir));
+  TRY(check_alive(tx.view(), dir, identity));
   Place place = TRY(find_place(tx.view(), dir, key));
   prefix_bits = place.prefix_bits;
   if (raw(place.leaf()) != 0) TRY(tx.lock(leaf_stripe(store, place.leaf())));
@@ -90,11 +90,11 @@ Result<u64> insert_into_new_leaf(Tx& tx, const Place& place, Slot& slot, std::st
 
 } // namespace
 
-Result<void> lock_entry(Tx& tx, Ino dir, std::string_view name, Slot& slot) {
+Result<void> lock_entry(Tx& tx, Ino dir, std::string_view name, Slot& slot, u64 identity) {
   if (!tx.store().inode_in_range(dir)) return Error(ESTALE);
   slot.dir = dir;
   slot.hash_key = hash_key_of(tx.store(), name);
-  slot.leaf = TRY(lock_leaf(tx, dir, slot.hash_key, slot.prefix_bits));
+  slot.leaf = TRY(lock_leaf(tx, dir, identity, slot.hash_key, slot.prefix_bits));
   slot.found = false;
   if (raw(slot.leaf) == 0) return {};
   Hit hit;

@@ -45,9 +45,10 @@ struct Slot {
   u32 cell = 0;     // if found
   Entry entry;      // if found
 };
-// ESTALE when the directory has been removed (also if it is still open); ENOTDIR. Whether there is room for a new
+// ESTALE when the directory has been removed (also if it is still open), or is not the one of `identity` (the inode's word, with its
+// generation; 0: whichever), as its number may have been used again since it was found; ENOTDIR. Whether there is room for a new
 // entry shows only at insert. Where the directory has no leaf yet, its own stripe is held instead of a leaf's.
-Result<void> lock_entry(journal::Tx& tx, Ino dir, std::string_view name, Slot& slot);
+Result<void> lock_entry(journal::Tx& tx, Ino dir, std::string_view name, Slot& slot, u64 identity = 0);
 // Makes sure that `name` can be inserted; commits of its own. Call it outside of any Tx whenever insert returned
 // kNeedsRoom, then run the operation again; others may take the room first, so that this can repeat. ENOSPC.
 inline constexpr int kNeedsRoom = 1002;

@@ -53,11 +53,12 @@ Result<void> check_directory(const View& view, Ino dir) {
   return {};
 }
 
-Result<void> check_alive(const View& view, Ino dir) {
+Result<void> check_alive(const View& view, Ino dir, u64 identity) {
   TRY(check_directory(view, dir));
   if (view.load(layout::inode_offset(dir) + layout::kInodeModeWord) >> 32 == 0) return Error(ESTALE);
-  u64 identity = view.load(layout::inode_offset(dir) + layout::kInodeIdentity);
-  if ((identity & 0xffff) != layout::kInodeMagic) return Error(kErrnoCorrupt);
+  u64 its = view.load(layout::inode_offset(dir) + layout::kInodeIdentity);
+  if ((its & 0xffff) != layout::kInodeMagic) return Error(kErrnoCorrupt);
+  if (PMEMFILE_UNLIKELY(identity != 0 && its != identity)) return Error(ESTALE);
   return {};
 }
 

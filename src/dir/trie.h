@@ -51,7 +51,7 @@ struct Place {
 // ESTALE: the inode is free; ENOTDIR.
 Result<void> check_directory(const View& view, Ino dir);
 // The same for who wants to add or remove names: a removed directory that is still open is ESTALE as well.
-Result<void> check_alive(const View& view, Ino dir);
+Result<void> check_alive(const View& view, Ino dir, u64 identity = 0);
 // Into the caller's room, as each lookup needs it; with an error nothing of it counts.
 Result<void> find_place(const View& view, Ino dir, u64 key, Place& place);
 inline Result<Place> find_place(const View& view, Ino dir, u64 key) {

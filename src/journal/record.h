@@ -54,6 +54,8 @@ class RecordCursor {
 
 // Stores the words of `mask` (from a packed or a full array) and then the trailer; flushes the line.
 void apply_line(const Store& store, u64 offset, u64 mask, const u64* words, bool packed, u64 trailer);
+// Of a line that has been changed, if it is one of the bitmap.
+void note_bitmap_change(const Store& store, u64 offset);
 
 // Is there a record of this slot in the area, complete, undamaged and of the epoch in force? Its sequence, or 0.
 u64 valid_record(const Store& store, u32 slot, const u64* area);

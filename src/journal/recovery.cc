@@ -83,8 +83,12 @@ void repair_slot(Store& store, u32 slot_index) {
   }
   RecordCursor cursor(area_words(store, slot_index, slot.sequence));
   RecordLine line;
-  while (cursor.next(&line))
-    if (compare(store, line) == LineState::kNext) apply_record_line(store, line);
+  while (cursor.next(&line)) {
+    if (compare(store, line) == LineState::kNext)
+      apply_record_line(store, line);
+    else
+      note_bitmap_change(store, line.offset); // it may have died between the one and the other
+  }
   pmem::fence(store.medium);
 }
 

@@ -343,6 +343,14 @@ void Tx::step_sequences() {
   }
 }
 
+// Counts that were taken of this part of the bitmap are old now.
+void note_bitmap_change(const Store& store, u64 offset) {
+  u64 bitmap_start = store.geometry.bitmap_start_block * layout::kBlockBytes;
+  u64 bitmap_bytes = store.geometry.bitmap_block_count * layout::kBlockBytes;
+  if (offset - bitmap_start < bitmap_bytes && store.segment.header != nullptr)
+    shm::change_hint(store.segment, (offset - bitmap_start) / layout::kBlockBytes);
+}
+
 void apply_line(const Store& store, u64 offset, u64 mask, const u64* words, bool packed, u64 trailer) {
   for (u64 rest = mask; rest != 0; rest &= rest - 1) {
     int word = std::countr_zero(rest);
@@ -352,11 +360,7 @@ void apply_line(const Store& store, u64 offset, u64 mask, const u64* words, bool
   // Last: a line that shows the version has all the words.
   pmem::store_word(store.medium, PoolOff{offset + 8 * layout::kLineWords}, trailer);
   pmem::flush(store.medium, PoolOff{offset}, layout::kLineBytes);
-  // Counts that were taken of this part of the bitmap are old now.
-  u64 bitmap_start = store.geometry.bitmap_start_block * layout::kBlockBytes;
-  u64 bitmap_bytes = store.geometry.bitmap_block_count * layout::kBlockBytes;
-  if (offset - bitmap_start < bitmap_bytes && store.segment.header != nullptr)
-    shm::change_hint(store.segment, (offset - bitmap_start) / layout::kBlockBytes);
+  note_bitmap_change(store, offset);
 }
 
 void Tx::apply() {

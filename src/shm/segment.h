@@ -14,7 +14,7 @@
 namespace pmemfile::shm {
 
 inline constexpr u64 kSegmentMagic = 0x314745534d454d50; // "PMEMSEG1"
-inline constexpr u32 kSegmentVersion = 10;
+inline constexpr u32 kSegmentVersion = 11;
 inline constexpr u64 kMaxDescriptions = 65536; // open file descriptions in the largest V
 
 // An attached process: index of its entry and the generation of the entry's use. 0 is nobody.

@@ -279,11 +279,11 @@ Result<void> set_lock(Task& task, OpenDescription& description, const Request& r
     if (!wait) {
       // The dead hold nothing: but only the kernel knows who is dead.
       bool buried = bury_holder(pool, obstacle.holder, obstacle.kind, true);
-      if (load_acquire(obstacle.list->lock_changes) != obstacle.changes) continue;
+      if (buried && load_acquire(obstacle.list->lock_changes) != obstacle.changes) continue;
       if (!buried && obstacle.kind == FileLockKind::kPosix) return result;
       // Not again and again: what one of the dead left may have to wait for somebody who is stopped.
       Obstacle again;
-      return attempt(pool, description, r, &again);
+      return with_room(pool, [&] { return attempt(pool, description, r, &again); });
     }
     if (posix && obstacle.kind == FileLockKind::kPosix) {
       set_waits_for(v, pack(obstacle.holder));

@@ -68,7 +68,7 @@ Result<void> stage_newcomer(Tx& tx, Task& task, const Node& dir, std::string_vie
   bool directory = is_dir(what.mode);
   if (directory) TRY(tx.lock(shm::inode_key(tx.store().segment, dir.ino)));
   dir::Slot slot;
-  TRY(dir::lock_entry(tx, dir.ino, name, slot));
+  TRY(dir::lock_entry(tx, dir.ino, name, slot, dir.identity));
   if (slot.found) return Error(EEXIST);
   inode::NewInode fields;
   fields.mode = mode_in(task, dir, what.mode, fields.gid);
@@ -217,7 +217,7 @@ Result<void> stage_link(Tx& tx, Ino ino, u64 identity, const Node& dir, std::str
   if (loaded.error() == ESTALE || (loaded.ok() && identity_of(loaded.value()) != identity)) return Error(ENOENT);
   inode::Attr attr = TRY(std::move(loaded));
   dir::Slot slot;
-  TRY(dir::lock_entry(tx, dir.ino, name, slot));
+  TRY(dir::lock_entry(tx, dir.ino, name, slot, dir.identity));
   if (slot.found) return Error(EEXIST);
   if (attr.nlink == 0 && (attr.flags & (layout::kFlagUnnamed | layout::kFlagFreeing)) != layout::kFlagUnnamed) return Error(ENOENT);
   if (attr.nlink == kMaxLinks) return Error(EMLINK);

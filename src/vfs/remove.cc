@@ -36,7 +36,7 @@ Result<void> lock_victim(Tx& tx, Task& task, const Node& dir, std::string_view n
   dir::Entry entry = TRY(dir::lookup(store, dir.ino, name));
   if (!store.inode_in_range(entry.ino)) return Error(kErrnoCorrupt);
   TRY(tx.lock(shm::inode_key(store.segment, entry.ino)));
-  TRY(dir::lock_entry(tx, dir.ino, name, victim.slot));
+  TRY(dir::lock_entry(tx, dir.ino, name, victim.slot, dir.identity));
   if (!victim.slot.found) return Error(ENOENT);
   if (victim.slot.entry.ino != entry.ino) return Error(kChanged);
   Result<void> loaded = inode::load_into(tx.view(), entry.ino, victim.attr);

@@ -34,6 +34,12 @@ class Relinking {
  public:
   explicit Relinking(Store& store) : relinks_(store.segment.header->relinks), seen_(load_acquire(relinks_)) {}
 
+  // Has none got another parent since?
+  bool holds() const {
+    acquire_fence();
+    return load_relaxed(relinks_) == seen_;
+  }
+
   Result<void> commit(Tx& tx) {
     TRY(tx.lock(shm::topology_key(tx.store().segment)));
     u64 now = load_acquire(relinks_);
@@ -87,7 +93,7 @@ Result<Found> look_up(const Rename& op) {
 }
 
 // The checks of do_renameat2() in Linux, in its order.
-Result<void> check_shape(const Rename& op, const Found& found) {
+Result<void> check_shape(const Rename& op, const Found& found, const Relinking& relinking) {
   Store& store = op.task.pool->store();
   if ((op.flags & RENAME_NOREPLACE) != 0 && found.replaces) return Error(EEXIST);
   if (op.exchange()) {
@@ -96,8 +102,10 @@ Result<void> check_shape(const Rename& op, const Found& found) {
   }
   if (!found.from_dir() && (op.from.must_be_dir || (!op.exchange() && op.to.must_be_dir))) return Error(ENOTDIR);
   if (!op.other_parent()) return {};
-  if (found.from_dir() && TRY(is_above(store, found.from.ino, op.to.dir.ino))) return Error(EINVAL);
-  if (found.to_dir() && TRY(is_above(store, found.to.ino, op.from.dir.ino))) return Error(op.exchange() ? EINVAL : ENOTEMPTY);
+  // What is refused was so at one moment, too.
+  auto refuse = [&](int error) { return Error(relinking.holds() ? error : kChanged); };
+  if (found.from_dir() && TRY(is_above(store, found.from.ino, op.to.dir.ino))) return refuse(EINVAL);
+  if (found.to_dir() && TRY(is_above(store, found.to.ino, op.from.dir.ino))) return refuse(op.exchange() ? EINVAL : ENOTEMPTY);
   return {};
 }
 
@@ -151,8 +159,8 @@ struct Slots {
 };
 Result<Slots> lock_names(Tx& tx, const Rename& op, const Found& found) {
   Slots slots;
-  TRY(dir::lock_entry(tx, op.from.dir.ino, op.from.name, slots.from));
-  TRY(dir::lock_entry(tx, op.to.dir.ino, op.to.name, slots.to));
+  TRY(dir::lock_entry(tx, op.from.dir.ino, op.from.name, slots.from, op.from.dir.identity));
+  TRY(dir::lock_entry(tx, op.to.dir.ino, op.to.name, slots.to, op.to.dir.identity));
   if (!slots.from.found || !same_entry(slots.from.entry, found.from)) return Error(kChanged);
   if (slots.to.found != found.replaces || (found.replaces && !same_entry(slots.to.entry, found.to))) return Error(kChanged);
   return slots;
@@ -232,10 +240,11 @@ Result<void> stage_names(Tx& tx, const Rename& op, const Found& found, Slots& sl
 }
 
 Result<Outcome> stage_rename(Tx& tx, const Rename& op) {
+  op.task.gone = {}; // of an attempt before
   Store& store = tx.store();
   Found found = TRY(look_up(op));
   Relinking relinking(store);
-  TRY(check_shape(op, found));
+  TRY(check_shape(op, found, relinking));
   Outcome outcome;
   outcome.moved = found.from.ino;
   if (found.replaces && found.from.ino == found.to.ino) return outcome; // two names of one file stay

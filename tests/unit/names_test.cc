@@ -7,7 +7,10 @@
 #include <thread>
 #include <vector>
 
+#include "alloc/alloc.h"
+#include "journal/recovery.h"
 #include "opens_pool.h"
+#include "shm/hints.h"
 #include "vfs/names.h"
 #include "vfs/walk.h"
 
@@ -203,6 +206,114 @@ TEST_F(NamesTest, a_move_that_was_overtaken_looks_again) {
   EXPECT_EQ(relinks, before + 2);
   EXPECT_EQ(rename("r/b", "r/b/x/a/y/b"), EINVAL);
   EXPECT_EQ(rename("r/b", "p/b"), 0);
+}
+
+// The directory that the walk came to is gone, and its number is another one's before the operation has it.
+class NumberUsedAgainTest : public NamesTest {
+ protected:
+  // Renames `from` to t/x, held up at the inode `held` until a directory with t's number is made in `where`; returns its path.
+  std::string rename_into(const std::string& from, const std::string& held, const std::string& where, int* error) {
+    Ino t = find("t").value().ino, stripe = find(held).value().ino;
+    std::thread mover;
+    std::string made;
+    {
+      shm::VTx stopped(pool_->store().segment, pool_->store().waiter, 40);
+      stopped.lock(shm::inode_key(pool_->store().segment, stripe));
+      mover = std::thread([&, task = task_]() mutable { *error = vfs::rename_at(task, at(from), at("t/x"), 0).error(); });
+      usleep(200'000);
+      EXPECT_EQ(rmdir("t"), 0);
+      for (int i = 0; i < 64 && (made.empty() || find(made).value().ino != t); ++i) {
+        made = where + "/n" + std::to_string(i);
+        EXPECT_EQ(mkdir(made), 0);
+      }
+      EXPECT_EQ(raw(find(made).value().ino), raw(t));
+    }
+    mover.join();
+    return made;
+  }
+};
+
+TEST_F(NumberUsedAgainTest, a_directory_does_not_come_to_lie_below_itself) {
+  for (const char* name : {"p", "p/a", "t"}) ASSERT_EQ(mkdir(name), 0);
+  int error = 0;
+  rename_into("p/a", "p", "p/a", &error);
+  EXPECT_EQ(error, ENOENT);
+  EXPECT_EQ(error_of("p/a"), 0);
+}
+
+TEST_F(NumberUsedAgainTest, a_file_does_not_move_into_a_directory_that_was_not_named) {
+  for (const char* name : {"q", "t"}) ASSERT_EQ(mkdir(name), 0);
+  ASSERT_EQ(make("f"), 0);
+  int error = 0;
+  std::string made = rename_into("f", "f", "q", &error);
+  EXPECT_EQ(error, ENOENT);
+  EXPECT_EQ(error_of(made + "/x"), ENOENT);
+  EXPECT_EQ(error_of("f"), 0);
+}
+
+// A full block of inodes passes for one with a free one, and nobody hears of it when one is freed.
+TEST_F(NamesTest, an_inode_that_is_freed_in_a_full_block_is_found) {
+  journal::Store& store = pool_->store();
+  std::string name;
+  for (int i = 0; i < 200; ++i) {
+    ASSERT_EQ(make(name = "f" + std::to_string(i)), 0);
+    BlockNo block = layout::ino_block(find(name).value().ino);
+    bool full = true;
+    for (unsigned index = 0; index < layout::kInodesPerBlock; ++index)
+      full = full && load_relaxed(store.medium.word(layout::inode_offset(layout::make_ino(block, index)) + layout::kInodeModeWord)) != 0;
+    if (full && i > 40) break;
+  }
+  auto take_all = [&](auto take) {
+    while (journal::run_tx(store, journal::Opcode::kFallocate, [&](journal::Tx& tx) -> Result<void> {
+             TRY(take(tx));
+             return tx.commit();
+           }).ok()) {
+    }
+  };
+  take_all([](journal::Tx& tx) { return alloc::take_data(tx, 512, BlockNo{0}); });
+  take_all([](journal::Tx& tx) { return alloc::take_meta(tx); });
+  // Another slot has other cursors.
+  auto make_by_another_thread = [&] {
+    int error = 0;
+    std::thread([&, task = task_]() mutable {
+      shm::VTx one(store.segment, store.waiter, shm::slot_hint(store.segment)), two(store.segment, store.waiter, shm::slot_hint(store.segment));
+      error = vfs::mknod_at(task, at("new"), 0100644, 0).error();
+    }).join();
+    return error;
+  };
+  EXPECT_EQ(make_by_another_thread(), ENOSPC);
+  ASSERT_EQ(vfs::unlink_at(task_, at(name)).error(), 0);
+  EXPECT_EQ(make_by_another_thread(), 0);
+}
+
+// It died when the last line of the bitmap was stored, and what had been counted there stood still.
+TEST_F(NamesTest, what_a_dead_one_freed_is_found) {
+  journal::Store& store = pool_->store();
+  shm::Segment& v = store.segment;
+  alloc::Extent one{};
+  auto take = [&](u64 want) {
+    return journal::run_tx(store, journal::Opcode::kFallocate, [&](journal::Tx& tx) -> Result<void> {
+      one = TRY(alloc::take_data(tx, want, BlockNo{0}));
+      return tx.commit();
+    }).error();
+  };
+  while (take(512) == 0) {
+  }
+  ASSERT_EQ(take(1), ENOSPC);
+  u64 group = raw(one.start) / (layout::kBlocksPerBitmapLine * layout::kLinesPerBlock);
+  u64 learned = load_acquire(shm::hint_word(v, group));
+  EXPECT_EQ(learned & shm::kHintCountMask, 1u);
+  u32 slot = 0;
+  ASSERT_EQ(journal::run_tx(store, journal::Opcode::kFree, [&](journal::Tx& tx) -> Result<void> {
+    slot = tx.slot();
+    TRY(alloc::release_data(tx, alloc::Extent{one.start, 1}));
+    return tx.commit();
+  }).error(), 0);
+  store_release(shm::hint_word(v, group), learned);
+  store_release(v.slots[slot].phase, static_cast<u32>(shm::SlotPhase::kApplying));
+  journal::repair_slot(store, slot);
+  store_release(v.slots[slot].phase, static_cast<u32>(shm::SlotPhase::kIdle));
+  EXPECT_EQ(take(1), 0);
 }
 
 // Readers keep filling the walk cache while a directory moves to and fro: once the rename has returned, nobody's kept prefix
