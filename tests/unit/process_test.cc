@@ -171,14 +171,21 @@ TEST_F(ProcessTest, WaiterGetsTheLockWithinMillisecondsOfTheHoldersDeath) {
 TEST_F(ProcessTest, ReleasedLockWakesTheWaiterAndGetlkNamesTheHolder) {
   auto file = open("l", O_CREAT | O_RDWR, 3);
   EXPECT_EQ(lock(file, F_WRLCK, F_SETLK, 10, 10), 0);
+  int looked[2];
+  ASSERT_EQ(pipe(looked), 0);
   pid_t pid = fork_child([&] {
     struct flock range{};
     range.l_type = F_WRLCK;
     if (!vfs::record_lock(task_, file, F_GETLK, &range).ok()) return 1;
     if (range.l_type != F_WRLCK || range.l_start != 10 || range.l_len != 10 || range.l_pid != getppid()) return 2;
     if (lock(file, F_WRLCK) != EAGAIN) return 3;
+    if (::write(looked[1], "l", 1) != 1) return 4;
     return lock(file, F_WRLCK, F_SETLKW);
   });
+  ::close(looked[1]);
+  char byte;
+  EXPECT_EQ(::read(looked[0], &byte, 1), 1); // nothing: it says by its status what was wrong
+  ::close(looked[0]);
   usleep(30000);
   EXPECT_EQ(lock(file, F_UNLCK), 0);
   EXPECT_EQ(wait_for(pid), 0);
