@@ -34,10 +34,6 @@ struct Store {
   shm::Waiter waiter{};
   u64 record_epoch = 0; // layout::State::record_epoch in force
   u32 has_left = 0;       // something that this process could not free waits for one of its opens
-  // Operations that were waited for in vain (Tx::lock_soon): most likely their processes are stopped. By record slot, so that several have
-  // their places.
-  u64 slow_operations[8] = {};
-  u64& slow_operation(u64 operation) { return slow_operations[(operation >> 48) % 8]; }
   // Where the users of a record slot, that is, mostly one thread, allocated last: hints, racy by design. On lines of their own:
   // all threads read what stands before.
   struct alignas(64) Cursors {
@@ -47,6 +43,10 @@ struct Store {
   static constexpr u32 kCursorSets = 8;
   Cursors cursor_sets[kCursorSets];
   Cursors& cursors(u32 slot) { return cursor_sets[slot % kCursorSets]; }
+  // Operations that were waited for in vain (Tx::lock_soon): most likely their processes are stopped. By record slot, so that several have
+  // their places.
+  u64 slow_operations[8] = {};
+  u64& slow_operation(u64 operation) { return slow_operations[(operation >> 48) % 8]; }
 
   SipKey hash_key() const { return SipKey{geometry.hash_key[0], geometry.hash_key[1]}; }
   // May `block` be the target of a pointer read from the pool?
