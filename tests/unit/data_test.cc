@@ -297,6 +297,23 @@ TEST(Data, CountsWhatWasDoneBeforeABufferFaults) {
       }
 }
 
+// The last block, which is looked at for what a mapping shows behind the end.
+TEST(Data, ABadBlockCostsTheMappingAndNotThePool) {
+  TestPool pool(8 << 20);
+  Store& store = pool.store();
+  FaultingBuffer handler;
+  Ino ino = pool.create();
+  ASSERT_EQ(write_file(store, ino, 0, std::string(2 * kBlock + 100, 'x')).error(), 0);
+  data::Run run;
+  ASSERT_EQ(data::runs(store, ino, 2, 1, &run, 1).value(), 1u);
+  void* bad = store.medium.at(journal::block_offset(run.block));
+  ASSERT_EQ(mprotect(bad, kBlock, PROT_NONE), 0);
+  EXPECT_EQ(data::materialize(store, ino, 0, 3 * kBlock).error(), EIO);
+  EXPECT_EQ(data::materialize(store, ino, 0, 2 * kBlock).error(), 0);
+  ASSERT_EQ(mprotect(bad, kBlock, PROT_READ | PROT_WRITE), 0);
+  EXPECT_EQ(data::materialize(store, ino, 0, 3 * kBlock).error(), 0);
+}
+
 TEST(Data, ReadsIntoABufferThatFaults) {
   TestPool pool(8 << 20);
   Ino ino = pool.create();

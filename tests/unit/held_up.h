@@ -99,6 +99,19 @@ class HeldUpTest : public OpensTest {
     std::filesystem::remove_all(shm_dir_of(cut_off));
     std::filesystem::remove(cut_off);
   }
+  // A child that shares what is open, and is killed at once.
+  shm::ProcessRef killed_child() {
+    auto ticket = pool_->prepare_child();
+    EXPECT_TRUE(ticket.ok());
+    pid_t pid = fork();
+    if (pid == 0) {
+      pool_->become_child(ticket.value());
+      raise(SIGKILL);
+    }
+    pool_->parent_after_fork(ticket.value());
+    waitpid(pid, nullptr, 0);
+    return ticket.value().ref;
+  }
   // The next one needs a block more.
   void use_up_inodes() {
     for (unsigned i = 0; i < 100; ++i) {

@@ -267,15 +267,7 @@ TEST_F(HeldUpTest, WhatATruncaterLeftAndDidNotSayIsFoundAtABurial) {
   auto file = open("f", O_RDWR, kOther);
   EXPECT_TRUE(runs_beside_holder([&] { EXPECT_EQ(vfs::truncate_file(task_, file, 0).error(), 0); }));
   store_full(shm::process_table(pool_->store().segment).forgotten, u64{0});
-  auto ticket = pool_->prepare_child();
-  ASSERT_TRUE(ticket.ok());
-  pid_t pid = fork();
-  if (pid == 0) {
-    pool_->become_child(ticket.value());
-    raise(SIGKILL);
-  }
-  pool_->parent_after_fork(ticket.value());
-  waitpid(pid, nullptr, 0);
+  killed_child();
   vfs::bury_all_dead(*pool_);
   EXPECT_EQ(free_blocks(), before_);
   EXPECT_EQ(close(kOther), 0);
@@ -291,16 +283,7 @@ TEST_F(HeldUpTest, WhoOpensBuriesWhatIsNotInTheWay) {
       count += load_acquire(shm::process_entry(v(), i).state) == static_cast<u32>(shm::ProcessState::kUnburied);
     return count;
   };
-  auto ticket = pool_->prepare_child();
-  ASSERT_TRUE(ticket.ok());
-  pid_t pid = fork();
-  if (pid == 0) {
-    pool_->become_child(ticket.value());
-    raise(SIGKILL);
-  }
-  pool_->parent_after_fork(ticket.value());
-  waitpid(pid, nullptr, 0);
-  vfs::repair_dead(pool_->store(), ticket.value().ref);
+  vfs::repair_dead(pool_->store(), killed_child());
   ASSERT_EQ(unburied(), 1u);
   std::future<void> opener;
   {
