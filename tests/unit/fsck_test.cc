@@ -345,6 +345,26 @@ TEST_F(FsckTest, ARootThatIsBeingFreedIsDamage) {
   EXPECT_TRUE(fsck::check(image).clean());
 }
 
+// The same in the list of another number, in front of a truncation: what its flags say of the list stays, or the rest would be cut off.
+TEST_F(FsckTest, WhatStandsBehindARootThatIsBeingFreedStaysInItsList) {
+  Image image = *good_;
+  Ino root{geometry().root_ino[0]};
+  u64 list = (pmemfile::raw(root) + 5) % layout::kOrphanLists, file_away = (list - pmemfile::raw(file_)) % layout::kOrphanLists;
+  set_word(image, geometry().orphan_block * 4096 + list * 64, pmemfile::raw(root));
+  set_word(image, inode_at(root, layout::kInodeNextOrphan), pmemfile::raw(file_));
+  auto flag = [&](Ino ino, u64 flags) {
+    set_word(image, inode_at(ino, layout::kInodeModeWord), word(image, inode_at(ino, layout::kInodeModeWord)) | flags << 16);
+  };
+  flag(file_, layout::kFlagOrphan | layout::kFlagTruncating | file_away << layout::kFlagListShift);
+  u64 mode = inode_at(file_, layout::kInodeModeWord), truncating = word(image, mode);
+  flag(root, layout::kFlagOrphan | layout::kFlagFreeing | u64{5} << layout::kFlagListShift);
+  expect(image, Code::F0410);
+  fsck::Report report;
+  (void)fsck::repair(image, report);
+  EXPECT_TRUE(fsck::check(image).clean());
+  EXPECT_EQ(word(image, mode), truncating);
+}
+
 // Damage, repair, and a second check that finds nothing; the pieces put back give the damage again.
 void expect_mended(Image image) {
   Image damaged = image;

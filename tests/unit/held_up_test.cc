@@ -169,6 +169,24 @@ TEST_F(BehindItsRecordTest, AnAtomicWriteByADeadOneDoesNotUndoWhatWasStoredThrou
   EXPECT_EQ(close(kOther), 0);
 }
 
+// All moves of directories to other parents share one lock, for their commits.
+TEST_F(HeldUpTest, AMoveOfADirectoryThatIsHeldUpBeforeItsCommitDelaysNoOther) {
+  for (const char* name : {"a", "b", "a/x", "c", "d", "c/y"}) ASSERT_EQ(vfs::mkdir_at(task_, at(name), 0755).error(), 0);
+  Ino held = vfs::resolve(task_, at("a/x"), vfs::Follow::kNo).value().ino;
+  std::future<int> first, second;
+  {
+    shm::VTx stopped(other_->store().segment, other_->store().waiter, 40);
+    stopped.lock(shm::inode_key(v(), held));
+    first = std::async(std::launch::async, [&, task = task_]() mutable { return vfs::rename_at(task, at("a/x"), at("b/x"), 0).error(); });
+    EXPECT_EQ(first.wait_for(100ms), std::future_status::timeout);
+    second = std::async(std::launch::async, [&, task = task_]() mutable { return vfs::rename_at(task, at("c/y"), at("d/y"), 0).error(); });
+    EXPECT_EQ(second.wait_for(2s), std::future_status::ready);
+    EXPECT_EQ(first.wait_for(0s), std::future_status::timeout);
+  }
+  EXPECT_EQ(first.get(), 0);
+  EXPECT_EQ(second.get(), 0);
+}
+
 // What it left is free space, also for others.
 TEST_F(HeldUpTest, WhatAnotherProcessLeftIsNoLackOfSpace) {
   make("f", 20'000);

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include <atomic>
 #include <cstring>
 #include <thread>
 #include <vector>
@@ -206,6 +207,36 @@ TEST_F(NamesTest, a_move_that_was_overtaken_looks_again) {
   EXPECT_EQ(relinks, before + 2);
   EXPECT_EQ(rename("r/b", "r/b/x/a/y/b"), EINVAL);
   EXPECT_EQ(rename("r/b", "p/b"), 0);
+}
+
+// `far` lies deep below `top`; by turns it leaves, `top` goes below `f` and comes back, and `far` returns. So `far` never lies below `f`; but who
+// follows its parents upwards while both move finds `f` above it.
+TEST_F(NamesTest, a_move_is_not_refused_for_a_cycle_that_never_was) {
+  constexpr unsigned kDepth = 400;
+  for (const char* name : {"f", "far", "top"}) ASSERT_EQ(mkdir(name), 0);
+  Ino f = find("f").value().ino, far = find("far").value().ino, bottom = find("top").value().ino;
+  for (unsigned i = 0; i < kDepth; ++i) {
+    ASSERT_TRUE(vfs::mkdir_at(task_, vfs::At{bottom, "d"}, 0755).ok());
+    bottom = vfs::resolve(task_, vfs::At{bottom, "d"}, vfs::Follow::kNo).value().ino;
+  }
+  std::atomic<bool> done{false};
+  std::atomic<unsigned> turns{0};
+  std::thread mover([&, task = task_]() mutable {
+    auto move = [&](Ino from, Ino to, const char* name) { ASSERT_EQ(vfs::rename_at(task, vfs::At{from, name}, vfs::At{to, name}, 0).error(), 0); };
+    for (; !done && !HasFatalFailure(); ++turns) {
+      move(root_, bottom, "far");
+      for (int i = 0; i < 200; ++i) __builtin_ia32_pause();
+      move(bottom, root_, "far");
+      move(root_, f, "top");
+      move(f, root_, "top");
+    }
+  });
+  int error = 0;
+  for (unsigned i = 0; (i < 4000 || turns < 2000) && error == 0; ++i)
+    error = vfs::rename_at(task_, vfs::At{i % 2 == 0 ? root_ : far, "f"}, vfs::At{i % 2 == 0 ? far : root_, "f"}, 0).error();
+  EXPECT_EQ(error, 0);
+  done = true;
+  mover.join();
 }
 
 // The directory that the walk came to is gone, and its number is another one's before the operation has it.
