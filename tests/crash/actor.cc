@@ -1,9 +1,11 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <future>
 #include <thread>
 
 #include "alloc/alloc.h"
@@ -146,8 +148,21 @@ void Actor::beside_stopped(const std::function<void()>& body) {
   journal::Store& store = pool_.store();
   shm::LockKey key = shm::bitmap_key(store.segment, 0);
   shm::lock_stripe(store.segment, held_.back(), key, store.waiter);
-  body();
-  shm::unlock_stripe(store.segment, held_.back(), key);
+  // Who cannot do without the line waits for it (behind another operation of a pair, whose pool is full): then he goes on.
+  std::promise<void> done;
+  std::thread stopped([&, ended = done.get_future()] {
+    ended.wait_for(std::chrono::seconds(1));
+    shm::unlock_stripe(store.segment, held_.back(), key);
+  });
+  std::exception_ptr failure;
+  try {
+    body();
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  done.set_value();
+  stopped.join();
+  if (failure) std::rethrow_exception(failure);
 }
 
 void Actor::fill(const std::string& path, u64 left) {

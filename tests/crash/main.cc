@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
@@ -86,12 +87,17 @@ struct PairCounts {
   }
 };
 
+void append(Scenario& to, const Scenario& next) {
+  to.name += " + " + next.name;
+  to.operations.insert(to.operations.end(), next.operations.begin(), next.operations.end());
+  if (next.between == Between::kMixed) to.between = Between::kMixed;
+  to.pool_bytes = std::max(to.pool_bytes, next.pool_bytes); // somebody stopped holds one line of the bitmap: there has to be another
+}
+
 void explore_pair(const Scenario& first, const Scenario& second, const Arguments& arguments, const std::string& dir,
                   std::initializer_list<PairCounts*> sums) {
   Scenario pair = first;
-  pair.name = first.name + " + " + second.name;
-  pair.operations.insert(pair.operations.end(), second.operations.begin(), second.operations.end());
-  if (second.between == Between::kMixed) pair.between = Between::kMixed;
+  append(pair, second);
   Counts counts;
   bool right = true, possible = true;
   try {
@@ -131,12 +137,7 @@ int explore_triples(const Arguments& arguments, const std::string& dir) {
   u64 possible = 0, tried = 0;
   for (; possible < arguments.triples && tried < 100 * arguments.triples; ++tried) {
     Scenario triple = all[random() % all.size()];
-    for (int i = 0; i < 2; ++i) {
-      const Scenario& next = all[random() % all.size()];
-      triple.name += " + " + next.name;
-      triple.operations.insert(triple.operations.end(), next.operations.begin(), next.operations.end());
-      if (next.between == Between::kMixed) triple.between = Between::kMixed;
-    }
+    for (int i = 0; i < 2; ++i) append(triple, all[random() % all.size()]);
     try {
       if (!explore(triple, arguments, dir, total)) ++wrong;
       ++possible;
