@@ -98,7 +98,7 @@ long h_ioctl(Call& call) {
     case FITHAW:
       return (make_task(call, mount_of(word)).credentials->capabilities & vfs::kCapSysAdmin) != 0 ? -EOPNOTSUPP : -EPERM;
     case FICLONE: // callers copy then
-      return raw_syscall(SYS_fcntl, call.fd(2), F_GETFD) < 0 ? -EBADF : -EOPNOTSUPP;
+      return !is_file(call.file(2)) && raw_syscall(SYS_fcntl, call.fd(2), F_GETFD) < 0 ? -EBADF : -EOPNOTSUPP;
     case FICLONERANGE:
     case FIDEDUPERANGE:
       return -EOPNOTSUPP;
