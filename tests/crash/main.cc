@@ -2,6 +2,7 @@
 // [--every]] [--shard I/N]: explores the crash states of every single operation, of sequences, of two at once; exit 1 if one is
 // wrong. `--shard 1/2` and `--shard 2/2` share the work of one run (triples excepted: take two seeds).
 
+#include <malloc.h>
 #include <stdlib.h>
 
 #include <algorithm>
@@ -220,5 +221,8 @@ int main(int argc, char** argv) {
                          "               [--pairs | --triples N | --interleaved [--sample N] [--every]] [--shard I/N]\n");
     return 2;
   }
+  // Some copies of the pool are made for each state. Where page faults are dear, giving their memory back each time takes longer than everything else.
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
   return pmemfile::crash::run(arguments);
 }
