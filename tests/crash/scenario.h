@@ -72,6 +72,7 @@ class Actor {
 
 enum class Between : u8 {
   kOldOrNew, // before the operation's return one of the two trees
+  kOldOrNewThere, // the same, as it writes where nothing is; behind another operation, which may have written there, kMixed
   kMixed,    // each byte of each file's contents may be the old or the new one, independently
 };
 
