@@ -86,7 +86,6 @@ Result<Ended> stage_rmdir(Tx& tx, Task& task, const Node& dir, std::string_view 
   attr.nlink = 0;
   attr.ctime_ns = inode::now_ns();
   TRY(stage_last_unlink(tx, attr, ended));
-  forget_cached_paths(store);
   TRY(tx.commit());
   settle_ended(tx, ended);
   return ended;

@@ -157,6 +157,14 @@ Result<void> Walk::attempt(At at) {
   return walk_components();
 }
 
+// Is this directory there, under the name that it had? Moving it would have voided the cache. The links first: if it is that inode still after
+// they were read, they were its own, and the path led there after the walk had begun. Whoever has seen another directory under the path, or
+// none, finds here what the removal left.
+bool is_linked(const journal::Store& store, const Node& dir) {
+  if (load_acquire(store.medium.word(layout::inode_offset(dir.ino) + layout::kInodeModeWord)) >> 32 == 0) return false;
+  return load_acquire(store.medium.word(layout::inode_offset(dir.ino) + layout::kInodeIdentity)) == dir.identity;
+}
+
 // Splits off the last component; true if the walk cache knows where the others lead.
 bool Walk::jump(Ino start) {
   keep_ = false;
@@ -170,7 +178,7 @@ bool Walk::jump(Ino start) {
   start_ = start;
   required_uid_ = kForEverybody;
   topology_ = load_acquire(store_.segment.header->topology_sequence);
-  if (!find_cached({store_.segment.header->segment_id, raw(start), topology_, prefix_}, task_.credentials->fsuid, node_)) return false;
+  if (!find_cached({store_.segment.header->segment_id, raw(start), topology_, prefix_}, task_.credentials->fsuid, node_) || !is_linked(store_, node_)) return false;
   text_.remove_prefix(name);
   return true;
 }

@@ -154,6 +154,39 @@ TEST_F(NamesTest, cached_path_is_not_used_after_its_directory_moved_or_lost_its_
   EXPECT_EQ(error_of("c/f"), EACCES);
 }
 
+// Removing a directory leaves the cached paths of all others alone; its own is that of the next one of that name, or of none.
+TEST_F(NamesTest, cached_path_is_not_used_after_its_directory_was_removed) {
+  ASSERT_EQ(mkdir("a"), 0);
+  for (bool stays_open : {false, true}) {
+    ASSERT_EQ(mkdir("a/b"), 0);
+    for (int i = 0; i < 3; ++i) EXPECT_EQ(error_of("a/b/f"), ENOENT);
+    Ino old = find("a/b").value().ino;
+    if (stays_open) open("a/b", O_RDONLY | O_DIRECTORY, 5);
+    u64 cached = pool_->store().segment.header->topology_sequence;
+    ASSERT_EQ(rmdir("a/b"), 0);
+    EXPECT_EQ(pool_->store().segment.header->topology_sequence, cached);
+    EXPECT_EQ(error_of("a/b/."), ENOENT);
+    EXPECT_EQ(make("a/b/f"), ENOENT);
+    // Its number is another directory's.
+    for (int i = 0; i < 64 && !stays_open; ++i) {
+      std::string name = "n" + std::to_string(i);
+      ASSERT_EQ(mkdir(name), 0);
+      if (find(name).value().ino != old) continue;
+      EXPECT_EQ(make(name + "/f"), 0);
+      EXPECT_EQ(error_of("a/b/f"), ENOENT);
+      old = Ino{0};
+      break;
+    }
+    EXPECT_TRUE(stays_open || old == Ino{0});
+    ASSERT_EQ(mkdir("a/b"), 0);
+    EXPECT_EQ(make("a/b/f"), 0);
+    EXPECT_EQ(error_of("a/b/f"), 0);
+    if (stays_open) EXPECT_EQ(close(5), 0);
+    EXPECT_EQ(unlink_path("a/b/f"), 0);
+    EXPECT_EQ(rmdir("a/b"), 0);
+  }
+}
+
 // ---- Several at once ------------------------------------------------------------------------------------------------
 
 // Each thread moves directories of its own up and down in a shared tree while others walk it.
