@@ -159,6 +159,8 @@ Result<void> ChunkWriter::run(Chunk& chunk) {
         request_.limit_block = position_ / layout::kBlockBytes;
         return Error(kNodesMissed);
       }
+      // What is overwritten is replaced as a whole, or not at all.
+      if (error == ENOSPC && replaces_ && position_ < attr_.size) return Error(ENOSPC);
       if ((error == kEditFull || error == ENOSPC) && position_ != start) break;
       return Error(error);
     }

@@ -91,7 +91,8 @@ struct PairCounts {
 void append(Scenario& to, const Scenario& next) {
   to.name += " + " + next.name;
   to.operations.insert(to.operations.end(), next.operations.begin(), next.operations.end());
-  if (next.between != Between::kOldOrNew) to.between = Between::kMixed;
+  if (next.between == Between::kMixed && to.between != Between::kMixedOrPrefix) to.between = Between::kMixed;
+  if (next.between == Between::kOldOrNewThere) to.between = Between::kMixedOrPrefix;
   to.pool_bytes = std::max(to.pool_bytes, next.pool_bytes); // somebody stopped holds one line of the bitmap: there has to be another
 }
 

@@ -121,12 +121,12 @@ std::vector<Scenario> make_scenarios() {
       // data=atomic: every way of writing leaves the old or the new contents.
       {"overwrite-atomic-in-block", small, {[](A& a) { a.write("/d/g", 64, text(256, 'N'), true); }}},
       {"overwrite-atomic-to-end", small, {[](A& a) { a.write("/d/g", 4000, text(1000, 'N'), true); }}},
-      {"overwrite-atomic-beyond-end", small, {[](A& a) { a.write("/d/g", 3000, text(6000, 'N'), true); }}},
+      {"overwrite-atomic-beyond-end", small, {[](A& a) { a.write("/d/g", 3000, text(6000, 'N'), true); }}, Between::kOldOrNewThere},
       {"overwrite-atomic-fragmented", fragmented, {[](A& a) { a.write("/x", 100, text(5 * kBlock, 'N'), true); }}},
-      {"overwrite-atomic-over-hole", [](A& a) { small(a); a.write("/f", 3 * kBlock, text(kBlock)); }, {[](A& a) { a.write("/f", 50, text(3 * kBlock + 100, 'N'), true); }}},
+      {"overwrite-atomic-over-hole", [](A& a) { small(a); a.write("/f", 3 * kBlock, text(kBlock)); }, {[](A& a) { a.write("/f", 50, text(3 * kBlock + 100, 'N'), true); }}, Between::kOldOrNewThere},
       {"overwrite-atomic-tree", [](A& a) { small(a); a.make_file("/n", text(12 * kBlock)); }, {[](A& a) { a.write("/n", 8 * kBlock + 5, text(2 * kBlock, 'N'), true); }}},
       {"overwrite-atomic-twice", small, {[](A& a) { a.write("/d/g", 0, text(5000, 'N'), true); }, [](A& a) { a.write("/d/g", 10, text(4500, 'P'), true); }}},
-      {"write-first-atomic", [](A& a) { small(a); a.make_file("/n"); }, {[](A& a) { a.write("/n", 0, text(6000), true); }}},
+      {"write-first-atomic", [](A& a) { small(a); a.make_file("/n"); }, {[](A& a) { a.write("/n", 0, text(6000), true); }}, Between::kOldOrNewThere},
       {"append-in-block-atomic", small, {[](A& a) { a.append("/f", text(200, 'n'), true); }}},
       {"append-block-atomic", small, {[](A& a) { a.append("/d/g", text(kBlock, 'n'), true); }}},
       {"append-to-tree-atomic", [](A& a) { small(a); a.make_file("/n", text(9 * kBlock)); }, {[](A& a) { a.append("/n", text(kBlock, 'n'), true); }}},
@@ -201,21 +201,34 @@ void fix_hash_key(const std::string& path) {
   write_image(path, image);
 }
 
+// The size in a text, and what stands before it.
+std::pair<std::string_view, u64> size_of(std::string_view head) {
+  constexpr std::string_view kSize = " size ";
+  std::size_t at = head.rfind(kSize);
+  if (at == head.npos) return {head, 0};
+  return {head.substr(0, at), std::strtoull(head.data() + at + kSize.size(), nullptr, 10)};
+}
+
 // Attributes of one of them, contents byte by byte of any: where the write also moves the end of the file, what it
-// overwrites in place may be there before the new size is.
-bool is_mixture_of_texts(const std::string& found, const std::vector<const std::string*>& allowed) {
+// overwrites in place may be there before the new size is, and, if that is allowed, a prefix of what it appends.
+bool is_mixture_of_texts(const std::string& found, const std::vector<const std::string*>& allowed, bool or_prefix) {
   constexpr std::string_view kMark = " data ";
   std::size_t at = found.find(kMark);
   bool head = false;
   std::vector<std::string_view> contents;
+  auto [attributes, size] = size_of(std::string_view(found).substr(0, at));
+  u64 least = ~u64{0}, most = 0;
   for (const std::string* text : allowed) {
     if (*text == found) return true;
     std::size_t there = text->find(kMark);
     if (there == text->npos || at == found.npos) continue;
-    head |= std::string_view(*text).substr(0, there) == std::string_view(found).substr(0, at);
+    auto [its_attributes, its_size] = size_of(std::string_view(*text).substr(0, there));
+    head |= its_attributes == attributes;
+    least = std::min(least, its_size), most = std::max(most, its_size);
     contents.push_back(std::string_view(*text).substr(there));
   }
-  if (!head) return false;
+  if (!head || size < least || size > most) return false;
+  if (!or_prefix && size != least && size != most) return false;
   for (std::size_t i = 0; at + i < found.size(); ++i) {
     auto has_byte = [&](std::string_view text) { return i < text.size() && text[i] == found[at + i]; };
     if (std::none_of(contents.begin(), contents.end(), has_byte)) return false;
@@ -225,7 +238,7 @@ bool is_mixture_of_texts(const std::string& found, const std::vector<const std::
 
 } // namespace
 
-bool is_mixture(const Tree& found, const std::vector<const Tree*>& allowed) {
+bool is_mixture(const Tree& found, const std::vector<const Tree*>& allowed, bool or_prefix) {
   auto same_names = [&](const Tree* tree) {
     auto equal = [](const auto& a, const auto& b) { return a.first == b.first; };
     return std::equal(tree->begin(), tree->end(), found.begin(), found.end(), equal);
@@ -235,7 +248,7 @@ bool is_mixture(const Tree& found, const std::vector<const Tree*>& allowed) {
     std::vector<const std::string*> texts;
     for (const Tree* tree : allowed)
       if (auto entry = tree->find(path); entry != tree->end()) texts.push_back(&entry->second);
-    if (!is_mixture_of_texts(text, texts)) return false;
+    if (!is_mixture_of_texts(text, texts, or_prefix)) return false;
   }
   return true;
 }
@@ -296,6 +309,7 @@ Explorer::Judge judge_of(const Played& played, Between between) {
     const Tree& new_tree = played.trees[done + 1];
     if (tree == new_tree) return {};
     if (between == Between::kMixed && is_mixture(tree, {&old_tree, &new_tree})) return {};
+    if (between == Between::kMixedOrPrefix && is_mixture(tree, {&old_tree, &new_tree}, true)) return {};
     return "operation " + std::to_string(done + 1) + ": neither before (" + difference(old_tree, tree) + ") nor after (" +
            difference(new_tree, tree) + ")";
   };

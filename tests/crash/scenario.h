@@ -72,8 +72,11 @@ class Actor {
 
 enum class Between : u8 {
   kOldOrNew, // before the operation's return one of the two trees
-  kOldOrNewThere, // the same, as it writes where nothing is; behind another operation, which may have written there, kMixed
+  // The same, as it writes where nothing is, or has room to append all at once; behind another operation, which may have written there or
+  // used up the room, kMixedOrPrefix.
+  kOldOrNewThere,
   kMixed,    // each byte of each file's contents may be the old or the new one, independently
+  kMixedOrPrefix, // the same, and of what is appended there may be a prefix
 };
 
 using Step = std::function<void(Actor&)>;
@@ -104,7 +107,7 @@ Played play(const Scenario& scenario, const std::string& dir);
 // The parts of it: a new pool with a fixed hash key, and whether each file is a mixture, byte by byte, of what it
 // is in some states.
 void make_pool(const std::string& path, u64 bytes);
-bool is_mixture(const Tree& found, const std::vector<const Tree*>& allowed);
+bool is_mixture(const Tree& found, const std::vector<const Tree*>& allowed, bool or_prefix = false);
 // What may be seen at a crash point of a played scenario.
 Explorer::Judge judge_of(const Played& played, Between between);
 

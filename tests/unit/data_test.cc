@@ -297,6 +297,25 @@ TEST(Data, CountsWhatWasDoneBeforeABufferFaults) {
       }
 }
 
+// Where the new blocks have no room beside the old ones, nothing is overwritten: a part would be neither.
+TEST(Data, AnAtomicOverwriteWithoutRoomLeavesEverything) {
+  TestPool pool(1 << 20);
+  Store& store = pool.store();
+  Ino ino = pool.create(), full = pool.create();
+  std::string old(5 * kBlock, 'o'), fresh(5 * kBlock, 'n');
+  ASSERT_EQ(write_file(store, ino, 0, old).error(), 0);
+  for (u64 at = 0; pool.free_blocks() > 3; at += kBlock) ASSERT_EQ(write_file(store, full, at, std::string(kBlock, 'f')).error(), 0);
+  u64 free = pool.free_blocks();
+  EXPECT_EQ(write_file(store, ino, 0, fresh, {.atomic = true}).error(), ENOSPC);
+  EXPECT_EQ(read_file(store, ino, 0, 6 * kBlock), old);
+  EXPECT_EQ(pool.free_blocks(), free);
+  EXPECT_EQ(write_file(store, ino, kBlock, fresh.substr(0, 3 * kBlock), {.atomic = true}).error(), 0);
+  // What is appended may come in pieces: the first frees what the next needs.
+  ASSERT_EQ(data::truncate(store, ino, 100).error(), 0);
+  while (pool.free_blocks() > 3) ASSERT_EQ(write_file(store, full, pool.attr(full).size, std::string(kBlock, 'f')).error(), 0);
+  EXPECT_EQ(write_file(store, ino, 0, fresh.substr(0, 4 * kBlock), {.atomic = true}).value().bytes, 4 * kBlock);
+}
+
 // The last block, which is looked at for what a mapping shows behind the end.
 TEST(Data, ABadBlockCostsTheMappingAndNotThePool) {
   TestPool pool(8 << 20);
