@@ -104,6 +104,62 @@ void end_run(ChildRun* run, bool alive) {
   free_run(run);
 }
 
+// ---- Table and handles of a child beside other threads -----------------------------------------------------------
+
+// Other threads open and close while the child's handles are made and its table is copied, so the two need not be of one moment. What the handles
+// refer to stays open for the child, so they count: a number without one is closed, as it was a moment before or after.
+struct Matched {
+  Process& child;
+  u32 mount;
+  bool owns_numbers; // the kernel's table is the child's own, too
+};
+
+void close_number(const Matched& matched, u32 fd) {
+  set_fd_word(matched.child, fd, 0);
+  if (!matched.owns_numbers) return; // of a child in our memory; they are close-on-exec
+  raw_syscall(SYS_close, fd);
+  note_kernel_close(matched.child, fd);
+}
+
+bool is_in_stash(const Process& process, u32 fd) {
+  for (u32 i = 0; i < process.stash_count; ++i)
+    if (process.stash[i] == fd) return true;
+  return false;
+}
+
+void match_handle(void* context, u32 handle, vfs::Description description) {
+  auto& matched = *static_cast<Matched*>(context);
+  if (handle >= kMaxDescriptors) return;
+  FdWord word = table_word(matched.child, handle);
+  bool replaced = (word & kFdReplaced) != 0; // a dup2 was at it: it is what it was
+  if (!replaced && (!is_file(word) || mount_of(word) != matched.mount)) {
+    (void)vfs::close_handle(*matched.child.pools[matched.mount], handle);
+    return;
+  }
+  FdWord flags = word & (kFdCloexec | kFdKernelCloexec);
+  if (replaced || description_of(word) != description) set_fd_word(matched.child, handle, file_word(matched.mount, description, flags));
+}
+
+void match_handles(Process& child, const ChildRun& run, bool owns_numbers) {
+  for (u32 i = 0; i < g_mount_count; ++i) {
+    if (child.pools[i] == nullptr || run.tickets[i].ref == shm::ProcessRef{}) continue;
+    Matched matched{child, i, owns_numbers};
+    child.pools[i]->for_each_handle(match_handle, &matched);
+  }
+  for (u32 fd = 0; fd < child.fd_end; ++fd) {
+    FdWord word = table_word(child, fd);
+    if (word == 0 || word == kFdInternal) continue;
+    Matched matched{child, 0, owns_numbers};
+    if (!is_file(word)) {
+      if (!is_in_stash(child, fd)) close_number(matched, fd); // somebody was opening or closing it
+      continue;
+    }
+    vfs::Pool* pool = child.pools[mount_of(word)];
+    if (pool == nullptr || run.tickets[mount_of(word)].ref == shm::ProcessRef{}) continue;
+    if (!pool->has_handle(fd)) close_number(matched, fd);
+  }
+}
+
 // A private copy of the descriptor table and all else for a child in our memory.
 long copy_process(ChildRun* run, Process& from) {
   if (run->process == nullptr) run->process = static_cast<Process*>(map_room(sizeof(Process)));
@@ -129,6 +185,7 @@ long copy_process(ChildRun* run, Process& from) {
     if (!view.ok()) return -view.error();
     copy.pools[i] = view.value();
   }
+  if (is_multi_threaded()) match_handles(copy, *run, false);
   return 0;
 }
 
@@ -149,39 +206,39 @@ void restore_block_words() {
   t_thread.forking = nullptr;
 }
 
+// Entries, handles and tokens in V; for a child in our memory its view of everything, too.
+long prepare_run(ChildRun* run, Process& process, intercept::CloneKind kind) {
+  for (u32 i = 0; i < g_mount_count; ++i) {
+    if (process.pools[i] == nullptr) continue;
+    Result<vfs::Pool::ChildTicket> ticket = process.pools[i]->prepare_child();
+    if (!ticket.ok()) return -ticket.error();
+    run->tickets[i] = ticket.value();
+    if (ticket.value().token_fd >= 0) hide_descriptor(process, ticket.value().token_fd);
+  }
+  run->words = t_thread;
+  return kind == intercept::CloneKind::Fork ? 0 : copy_process(run, process);
+}
+
 long begin_run(Call& call, intercept::CloneKind kind) {
   Process& process = call.process;
   ChildRun* run = take_run();
   if (run == nullptr) return -ENOMEM;
   run->stack_pointer = call.frame.rsp();
   run->kind = kind;
+  bool threads = is_multi_threaded();
   // Another thread's half-made attachment must not be in the child's copy.
-  if (is_multi_threaded()) attach_all(process);
-  for (u32 i = 0; i < g_mount_count; ++i) {
-    if (process.pools[i] == nullptr) continue;
-    Result<vfs::Pool::ChildTicket> ticket = process.pools[i]->prepare_child();
-    if (!ticket.ok()) {
-      end_run(run, false);
-      return -ticket.error();
-    }
-    run->tickets[i] = ticket.value();
-    if (ticket.value().token_fd >= 0) hide_descriptor(process, ticket.value().token_fd);
+  if (threads) attach_all(process);
+  // From the copies of the handles until that of the table no number becomes another file. With the memory the table is copied by the fork: a
+  // handler of the program may still come before that; what it does is done whole.
+  if (threads) {
+    lock_process(process);
+    if (kind == intercept::CloneKind::Fork) ++t_thread.forks_locked, run->locked = true;
   }
-  run->words = t_thread;
-  if (kind != intercept::CloneKind::Fork) {
-    long error = copy_process(run, process);
-    if (error != 0) {
-      end_run(run, false);
-      return error;
-    }
-  } else {
-    // The table must be whole in the child's copy of the memory. A handler of the program may still come before the fork: what it
-    // does is done whole.
-    if (is_multi_threaded()) {
-      lock_process(process);
-      ++t_thread.forks_locked;
-      run->locked = true;
-    }
+  long error = prepare_run(run, process, kind);
+  if (threads && kind != intercept::CloneKind::Fork) unlock_process(process);
+  if (error != 0) {
+    end_run(run, false);
+    return error;
   }
   run->outer = call.block.children;
   call.block.children = run;
@@ -250,6 +307,7 @@ long child_event(void* argument) {
     hide_descriptor(process, process.pools[i]->pool_fd());
     hide_descriptor(process, process.pools[i]->segment_fd());
   }
+  if (run->locked) match_handles(process, *run, true);
   t_thread.forks_locked = 0;
   if (load_relaxed(process.lock) != 0) unlock_process(process);
   block.children = nullptr;

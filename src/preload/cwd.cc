@@ -36,24 +36,25 @@ Result<void> hide_kernel_cwd() {
 
 } // namespace
 
+// Other threads look without a lock: from one directory of a pool to the next there is no moment without one.
 Result<void> enter_pool_dir(Call& call, u32 mount, Ino dir) {
   Process& process = call.process;
   Locked locked(process);
-  if (process.cwd.in_pool) {
-    (void)vfs::close_handle(call.pool(process.cwd.mount), kCwdHandle);
-  } else {
-    TRY(hide_kernel_cwd());
-  }
-  process.cwd.in_pool = false;
-  Result<void> held = vfs::hold_dir(call.pool(mount), dir, kCwdHandle);
+  Cwd before = process.cwd;
+  if (!before.in_pool) TRY(hide_kernel_cwd());
+  u32 turn = before.in_pool ? 1 - before.turn : 0;
+  Result<void> held = vfs::hold_dir(call.pool(mount), dir, kCwdHandle + turn);
   if (!held.ok()) {
-    raw_syscall(SYS_chdir, as_arg("/")); // never a hidden directory without ours in front of it
+    if (!before.in_pool) raw_syscall(SYS_chdir, as_arg("/")); // never a hidden directory without ours in front of it
     return held;
   }
+  if (before.mount != mount) store_release(process.cwd.in_pool, false); // of another pool, the number would be another directory
   process.cwd.mount = mount;
-  process.cwd.ino = dir;
+  process.cwd.turn = turn;
+  store_release(process.cwd.ino, dir);
   ++process.cwd.generation;
-  process.cwd.in_pool = true;
+  store_release(process.cwd.in_pool, true);
+  if (before.in_pool) (void)vfs::close_handle(call.pool(before.mount), before.handle());
   return {};
 }
 
@@ -62,7 +63,7 @@ void leave_pool_dir(Process& process) {
   ++process.cwd.generation;
   if (!process.cwd.in_pool) return;
   process.cwd.in_pool = false;
-  (void)vfs::close_handle(*process.pools[process.cwd.mount], kCwdHandle);
+  (void)vfs::close_handle(*process.pools[process.cwd.mount], process.cwd.handle());
 }
 
 bool evade_number(Process& process, u32 fd) {

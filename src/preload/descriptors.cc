@@ -226,6 +226,11 @@ Result<void> place_at(Process& process, u32 fd) {
   return Error(static_cast<int>(-made));
 }
 
+bool is_placeholder(u32 fd) {
+  long flags = raw_syscall(SYS_fcntl, fd, F_GETFL);
+  return flags >= 0 && (flags & O_PATH) != 0;
+}
+
 void settle_cloexec(Process& process) {
   Locked locked(process);
   empty_stash_locked(process);
@@ -233,6 +238,11 @@ void settle_cloexec(Process& process) {
     for (;;) {
       FdWord word = load_relaxed(fd_entry(process, fd));
       if (!is_file(word) || ((word & kFdCloexec) != 0) == ((word & kFdKernelCloexec) != 0)) break;
+      // Between the copy of our table and the clone another thread may have closed it, and the kernel have given its number away.
+      if (process.is_child_view && !is_placeholder(fd)) {
+        set_fd_word(process, fd, 0);
+        break;
+      }
       if (change_fd_word(process, fd, word, word ^ kFdKernelCloexec))
         raw_syscall(SYS_fcntl, fd, F_SETFD, (word & kFdCloexec) != 0 ? FD_CLOEXEC : 0);
     }

@@ -34,6 +34,8 @@ void empty_stash(Process& process);
 Result<void> place_at(Process& process, u32 fd);
 // Before exec: close-on-exec of placeholders as the program wants it.
 void settle_cloexec(Process& process);
+// May this number of the kernel stand for a file of a pool?
+bool is_placeholder(u32 fd);
 // The kernel has closed `fd`, or may have: lower numbers may be free now.
 inline void note_kernel_close(Process& process, u64 fd) {
   if (fd < load_relaxed(process.fd_floor)) store_relaxed(process.fd_floor, static_cast<u32>(fd));

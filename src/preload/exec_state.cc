@@ -22,12 +22,14 @@ struct Inherited {
 
 void visit_handle(void* context, u32 handle, vfs::Description description) {
   auto* inherited = static_cast<Inherited*>(context);
-  if (handle == kCwdHandle && g_process.cwd.in_pool && g_process.cwd.mount == inherited->mount) return;
+  if ((handle == kCwdHandle || handle == kCwdHandle + 1) && g_process.cwd.in_pool && g_process.cwd.mount == inherited->mount) {
+    g_process.cwd.turn = handle - kCwdHandle;
+    return;
+  }
   if (handle < kMaxDescriptors) {
-    long flags = raw_syscall(SYS_fcntl, handle, F_GETFD);
-    if (flags >= 0) {
-      FdWord cloexec = (flags & FD_CLOEXEC) != 0 ? kFdCloexec | kFdKernelCloexec : 0;
-      set_fd_word(g_process, handle, file_word(inherited->mount, description, cloexec));
+    // Not close-on-exec, as it is there. Something else may have its number, if it was closed by another thread right before a vfork.
+    if (is_placeholder(handle)) {
+      set_fd_word(g_process, handle, file_word(inherited->mount, description, 0));
       return;
     }
   }
@@ -125,7 +127,7 @@ void adopt_state(const char* text, char** arguments, char** environment) {
     } else if (item == kItemCwd) {
       u32 mount = static_cast<u32>(parse_u64(value));
       u64 ino = parse_u64(value);
-      if (mount < g_mount_count) g_process.cwd = Cwd{true, mount, Ino{ino}, 1};
+      if (mount < g_mount_count) g_process.cwd = Cwd{true, mount, 0, Ino{ino}, 1};
     } else if (item == kItemArgument0) {
       set_argument0(arguments, value);
     } else if (item == kItemTraced) {

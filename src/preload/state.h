@@ -54,15 +54,18 @@ constexpr FdWord file_word(u32 mount, vfs::Description description, FdWord flags
 inline constexpr unsigned kMaxStash = 32;
 
 // Handles of this process that are no descriptors.
-inline constexpr u32 kCwdHandle = vfs::kFirstPrivateHandle;
+inline constexpr u32 kCwdHandle = vfs::kFirstPrivateHandle; // and the next, by turns
 inline constexpr u32 kFirstMapHandle = vfs::kFirstPrivateHandle + 16;
 inline constexpr u32 kMaxMapHandles = 65536;
 
 struct Cwd {
   bool in_pool = false;
   u32 mount = 0;
+  u32 turn = 0;       // of its handle
   Ino ino{};
   u64 generation = 0; // advanced by every change; seeds the cache of directories
+
+  u32 handle() const { return kCwdHandle + turn; }
 };
 
 // Directories of the kernel that are known to lead into no pool (known.h).

@@ -78,6 +78,7 @@ class Pool {
   static Result<Pool*> adopt(const char* text, AttachFailure* failure);
   // After adopt: walks all handles (descriptor numbers and private ones) of this process.
   void for_each_handle(void (*visit)(void* context, u32 handle, Description description), void* context);
+  bool has_handle(u32 handle);
 
   // ---- When the medium fails (SIGBUS) ----
   // Is this address in our mapping of the pool or of V?

@@ -382,6 +382,12 @@ Result<Pool*> Pool::adopt(const char* text, AttachFailure* failure) {
   return pool;
 }
 
+bool Pool::has_handle(u32 handle) {
+  const Segment& v = open_tables(*this);
+  const u64* word = shm::find_handle(v, v.self, handle);
+  return word != nullptr && load_relaxed(*word) != 0;
+}
+
 void Pool::for_each_handle(void (*visit)(void* context, u32 handle, Description description), void* context) {
   Visit arguments{visit, context};
   const Segment& v = open_tables(*this);
