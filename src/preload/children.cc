@@ -321,7 +321,7 @@ void run_event(long (*event)(void*), EventCall& call) {
   t_thread.in_call = 1;
   run_on_hook_stack(*block, call.frame->rsp(), event, &call);
   t_thread.in_call = 0;
-  if (block->pending_count != 0) raise_pending(*block, -1, 0);
+  if (block->pending_count != 0) raise_pending(*block, -1, -1, 0);
 }
 
 void on_parent(intercept::Frame& frame, intercept::CloneKind kind, u64, long result) {
@@ -381,6 +381,8 @@ long begin_clone(Call& call, u64 flags) {
     if ((flags & CLONE_FILES) == 0) return refuse(call, ENOSYS);
     return may_have_guest() ? kPassOn : -EAGAIN;
   }
+  // A copy of the memory beside the same descriptors: two tables of ours for one of the kernel's.
+  if (kind == intercept::CloneKind::Fork && (flags & (CLONE_FILES | CLONE_FS)) != 0) return refuse(call, ENOSYS);
   long error = begin_run(call, kind);
   return error != 0 ? error : kPassOn;
 }

@@ -143,7 +143,7 @@ intercept::Verdict serve(intercept::Frame& frame, Process& process) {
     t_thread.in_call = outer;
     if (PMEMFILE_UNLIKELY(load_relaxed(g_failed_mounts) != 0)) result = answer_of_failed_pool(call, result);
     if (PMEMFILE_UNLIKELY(outer == 0 && block->pending_count != 0)) {
-      if (raise_pending(*block, call.nr, result)) continue;
+      if (raise_pending(*block, call.nr, call.fd(0), result)) continue;
     }
     if (result == kPassOn) {
       if (call.nr == SYS_exit && !process.is_child_view) free_thread_block(); // a child in our memory uses its parent's

@@ -6,6 +6,7 @@
 
 #include "preload/handlers.h"
 #include "preload/limits.h"
+#include "preload/maps.h"
 #include "preload/paths.h"
 #include "preload/procfs.h"
 
@@ -15,6 +16,23 @@ namespace {
 constexpr u64 kMaxTransfer = 0x7ffff000; // MAX_RW_COUNT
 static_assert(sizeof(data::IoVec) == sizeof(iovec));
 
+bool fill_buffers(const data::IoVec* vectors, u32 count) {
+  bool any = false;
+  for (u32 i = 0; i < count; ++i) any |= fill_range(reinterpret_cast<u64>(vectors[i].base), vectors[i].bytes);
+  return any;
+}
+
+long move_contents(Call& call, FdWord word, bool write, i64 offset, const data::IoVec* vectors, u32 count, int rwf_flags) {
+  vfs::Task task = make_task(call, mount_of(word));
+  auto move = [&] {
+    if (!write) return to_long(vfs::read_file(task, description_of(word), offset, vectors, count, rwf_flags));
+    return end_of_growth(task, vfs::write_file(task, description_of(word), offset, vectors, count, rwf_flags));
+  };
+  long result = move();
+  // A buffer in a mapping, whose file has a hole there or has grown since, would have been filled by a touch.
+  return PMEMFILE_UNLIKELY(result == -EFAULT) && fill_buffers(vectors, count) ? move() : result;
+}
+
 long one_buffer(Call& call, bool write, i64 offset) {
   FdWord word = call.file(0);
   if (!is_file(word)) return -EBADF;
@@ -23,9 +41,7 @@ long one_buffer(Call& call, bool write, i64 offset) {
     if (static_cast<i64>(vector.bytes) < 0) return -EINVAL;
     vector.bytes = kMaxTransfer;
   }
-  vfs::Task task = make_task(call, mount_of(word));
-  if (!write) return to_long(vfs::read_file(task, description_of(word), offset, &vector, 1));
-  return end_of_growth(task, vfs::write_file(task, description_of(word), offset, &vector, 1));
+  return move_contents(call, word, write, offset, &vector, 1, 0);
 }
 
 // Copies the program's vectors into the thread's room and checks them as the kernel does.
@@ -52,9 +68,7 @@ long many_buffers(Call& call, bool write, i64 offset, int rwf_flags) {
   u32 count = 0;
   long error = take_vectors(call, vectors, count);
   if (error != 0) return error;
-  vfs::Task task = make_task(call, mount_of(word));
-  if (!write) return to_long(vfs::read_file(task, description_of(word), offset, vectors, count, rwf_flags));
-  return end_of_growth(task, vfs::write_file(task, description_of(word), offset, vectors, count, rwf_flags));
+  return move_contents(call, word, write, offset, vectors, count, rwf_flags);
 }
 
 } // namespace

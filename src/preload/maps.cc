@@ -18,6 +18,7 @@ namespace {
 constexpr u64 kPage = 4096;
 // Holes of a mapping up to this size are filled at once: system calls may then be given any address of it.
 constexpr u64 kFillAtOnceBytes = 8 << 20;
+constexpr int kProtSem = 8; // PROT_SEM: without effect
 constexpr u64 kFillStepBytes = 64 << 10;
 
 struct Mapping {
@@ -267,6 +268,20 @@ Fill fill_mapping(u64 address) {
   return map_blocks(pool, mapping, page, bytes, true).ok() ? Fill::kFilled : Fill::kFailed;
 }
 
+bool fill_range(u64 address, u64 bytes) {
+  if (load_relaxed(g_mapping_count) == 0 || address + bytes < address) return false;
+  MapLock locked;
+  bool any = false;
+  for (u32 i = find(address); i < g_mapping_count && g_mappings[i].start < address + bytes; ++i) {
+    const Mapping& mapping = g_mappings[i];
+    u64 start = max_of(align_down(address, kPage), mapping.start), end = min_of(align_up(address + bytes, kPage), mapping.start + mapping.bytes);
+    vfs::Pool& pool = *current_process().pools[mapping.mount];
+    if (pool.is_cut_off() || !map_blocks(pool, mapping, start, end - start, true).ok()) return false;
+    any = true;
+  }
+  return any;
+}
+
 long h_mmap(Call& call) {
   FdWord word = call.file(4);
   int flags = call.fd(3);
@@ -330,6 +345,25 @@ long h_remap_file_pages(Call& call) {
   return is_syscall_error(mapped) ? mapped : 0;
 }
 
+namespace {
+
+// What has no block keeps no access, and gets it when touched.
+long protect_mapping(Call& call, Mapping& mapping, int prot) {
+  vfs::Pool& pool = call.pool(mapping.mount);
+  Result<inode::Attr> attr = inode::read(pool.store(), Ino{mapping.ino});
+  if (!attr.ok()) return 0;
+  mapping.prot = prot;
+  if (mapping.shared) {
+    Result<void> mapped = map_blocks(pool, mapping, mapping.start, mapping.bytes, mapping.bytes <= kFillAtOnceBytes);
+    return mapped.ok() ? 0 : -mapped.error();
+  }
+  u64 end = align_up(attr.value().size, kPage);
+  u64 inside = end > mapping.file_offset ? min_of(end - mapping.file_offset, mapping.bytes) : 0;
+  return raw_syscall(SYS_mprotect, static_cast<long>(mapping.start), static_cast<long>(inside), prot);
+}
+
+} // namespace
+
 long h_mprotect(Call& call) {
   u64 start = call.arg(0), bytes = align_up(call.arg(1), kPage);
   int prot = call.fd(2);
@@ -337,27 +371,24 @@ long h_mprotect(Call& call) {
   MapLock locked;
   u32 index = find(start);
   if (index == g_mapping_count || g_mappings[index].start >= start + bytes) return kPassOn;
+  if ((prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC | kProtSem)) != 0) return -EINVAL;
   if (!split_at(start) || !split_at(start + bytes)) return -ENOMEM;
   index = find(start);
   for (u32 i = index; i < g_mapping_count && g_mappings[i].start < start + bytes; ++i)
     if (g_mappings[i].shared && !g_mappings[i].may_write && (prot & PROT_WRITE) != 0) return -EACCES;
-  long result = call.kernel();
-  if (result != 0) return result;
-  // Pages without a block must not become accessible: what has none loses its access again, and gets it when touched.
-  for (u32 i = index; i < g_mapping_count && g_mappings[i].start < start + bytes; ++i) {
-    Mapping& mapping = g_mappings[i];
-    mapping.prot = prot;
-    vfs::Pool& pool = call.pool(mapping.mount);
-    Result<inode::Attr> attr = inode::read(pool.store(), Ino{mapping.ino});
-    if (!attr.ok()) continue;
-    if (mapping.shared) {
-      Result<void> mapped = map_blocks(pool, mapping, mapping.start, mapping.bytes, true);
-      if (!mapped.ok()) return -mapped.error();
+  // Piece by piece: pages without a block must not become accessible, not even for a moment, as what another thread stores there would be lost.
+  u64 at = start, end = start + bytes;
+  for (u32 i = index; at < end; ++i) {
+    bool ours = i < g_mapping_count && g_mappings[i].start < end;
+    if (u64 next = ours ? g_mappings[i].start : end; at < next) {
+      long result = raw_syscall(SYS_mprotect, static_cast<long>(at), static_cast<long>(next - at), prot);
+      if (result != 0) return result;
+      at = next;
     }
-    u64 end = align_up(attr.value().size, kPage);
-    u64 inside = end > mapping.file_offset ? min_of(end - mapping.file_offset, mapping.bytes) : 0;
-    if (inside < mapping.bytes)
-      raw_syscall(SYS_mprotect, static_cast<long>(mapping.start + inside), static_cast<long>(mapping.bytes - inside), PROT_NONE);
+    if (!ours) break;
+    at = g_mappings[i].start + g_mappings[i].bytes;
+    long result = protect_mapping(call, g_mappings[i], prot);
+    if (result != 0) return result;
   }
   return 0;
 }

@@ -16,6 +16,8 @@ extern u32 g_mapping_count; // 0: munmap and its kin pass at once
 enum class Fill : u8 { kNotOurs, kFilled, kBeyondEnd, kFailed };
 // For the fault handler, outside a served call.
 Fill fill_mapping(u64 address);
+// The same for a buffer on which a call of ours has failed, after it: what of it lies in mappings gets its blocks. True if there was any.
+bool fill_range(u64 address, u64 bytes);
 // The pool has failed, and its blocks may soon be somebody else's: shared mappings of its files lose their access, and a touch is
 // SIGBUS; private ones become copies. In the handler of a fault.
 void detach_mappings(u32 mount);

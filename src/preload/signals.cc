@@ -1,6 +1,7 @@
 #include "preload/signals.h"
 
 #include <signal.h>
+#include <sys/socket.h>
 #include <ucontext.h>
 
 #include "preload/failed.h"
@@ -138,7 +139,7 @@ Fill try_fill(u64 address) {
   t_thread.in_call = 1;
   pmemfile_preload_on_stack(fill_on_stack, &request, block->stack + sizeof block->stack);
   t_thread.in_call = 0;
-  if (block->pending_count != 0) raise_pending(*block, -1, 0);
+  if (block->pending_count != 0) raise_pending(*block, -1, -1, 0);
   return request.result;
 }
 
@@ -307,12 +308,30 @@ bool may_end_with_eintr(long nr) {
       return false;
   }
 }
-bool is_never_restarted(long nr) { return nr == SYS_poll || nr == SYS_ppoll || nr == SYS_select || nr == SYS_pselect6; }
+// What waits for some time: begun anew it would wait for all of it again (signal(7)). `fd`: its socket, if it has one.
+bool is_never_restarted(long nr, int fd) {
+  int option = 0;
+  switch (nr) {
+    case SYS_poll: case SYS_ppoll: case SYS_select: case SYS_pselect6:
+      return true;
+    case SYS_accept: case SYS_accept4: case SYS_recvfrom: case SYS_recvmsg: case SYS_recvmmsg:
+      option = SO_RCVTIMEO;
+      break;
+    case SYS_connect: case SYS_sendto: case SYS_sendmsg: case SYS_sendmmsg:
+      option = SO_SNDTIMEO;
+      break;
+    default:
+      return false;
+  }
+  long limit[2] = {};
+  u32 bytes = sizeof limit;
+  return raw_syscall(SYS_getsockopt, fd, SOL_SOCKET, option, as_arg(limit), as_arg(&bytes)) == 0 && (limit[0] | limit[1]) != 0;
+}
 } // namespace
 
-bool raise_pending(ThreadBlock& block, long nr, long result) {
+bool raise_pending(ThreadBlock& block, long nr, int fd, long result) {
   u32 count = block.pending_count;
-  bool restart = result == -EINTR && (!may_end_with_eintr(nr) || (block.pending_restart && !is_never_restarted(nr)));
+  bool restart = result == -EINTR && (!may_end_with_eintr(nr) || (block.pending_restart && !is_never_restarted(nr, fd)));
   u64 mask = block.saved_mask;
   // All signals are blocked: they queue up and are delivered when the mask is set back.
   for (u32 i = 0; i < count; ++i)

@@ -19,7 +19,7 @@ namespace pmemfile::preload {
 // Installs the handlers of SIGSEGV and SIGBUS; keeps what they replace.
 void start_signals(Process& process);
 // End of a served call: raises what came meanwhile. True if the call shall be made again (SA_RESTART).
-bool raise_pending(ThreadBlock& block, long nr, long result);
+bool raise_pending(ThreadBlock& block, long nr, int fd, long result);
 // The next image inherits the mask and what is ignored.
 void signals_before_exec(const Process& process);
 void signals_after_failed_exec(const Process& process);

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/mman.h>
 #include <sys/select.h>
 #include <sys/stat.h>
 
@@ -245,7 +246,7 @@ long h_splice(Call& call) {
 
 namespace {
 
-constexpr u64 kMaxPolled = 1024;
+constexpr u64 kMaxSelected = 8192; // numbers
 
 // One that only names a file (O_PATH) is no open file to those who wait.
 bool only_names(Call& call, FdWord word) { return (vfs::info(call.pool(mount_of(word)), description_of(word)).flags & O_PATH) != 0; }
@@ -254,12 +255,35 @@ short events_of(Call& call, FdWord word, short wanted) {
   return is_file(word) && !only_names(call, word) ? static_cast<short>(wanted & (POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM)) : short{POLLNVAL};
 }
 
+// A copy of what is polled: in the thread's room, or in one of its own where there is more.
+class PollList {
+ public:
+  PollList(Call& call, u64 count) : bytes_(count * sizeof(pollfd)), list_(reinterpret_cast<pollfd*>(call.block.scratch)) {
+    if (bytes_ <= sizeof call.block.scratch) return;
+    long room = raw_syscall(SYS_mmap, 0, static_cast<long>(bytes_), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    list_ = is_syscall_error(room) ? nullptr : reinterpret_cast<pollfd*>(room);
+    mapped_ = list_ != nullptr;
+  }
+  ~PollList() {
+    if (mapped_) raw_syscall(SYS_munmap, as_arg(list_), static_cast<long>(bytes_));
+  }
+  PollList(const PollList&) = delete;
+  PollList& operator=(const PollList&) = delete;
+  pollfd* list() const { return list_; } // null: no memory
+
+ private:
+  u64 bytes_;
+  pollfd* list_;
+  bool mapped_ = false;
+};
+
 long poll_files(Call& call, bool timespec_timeout) {
   u64 count = call.arg(1) & 0xffffffff;
-  if (count > kMaxPolled || count == 0) return kPassOn;
+  if (count > kMaxDescriptors || count == 0) return kPassOn; // more than there can be: the kernel says so
   auto* given = call.pointer<pollfd>(0);
-  auto* copy = reinterpret_cast<pollfd*>(call.block.scratch);
-  static_assert(sizeof call.block.scratch >= kMaxPolled * sizeof(pollfd));
+  PollList room(call, count);
+  pollfd* copy = room.list();
+  if (copy == nullptr) return -ENOMEM;
   if (pmem::copy_guarded(copy, given, count * sizeof(pollfd)) != 0) return -EFAULT;
   long ready = 0;
   bool any = false;
@@ -297,7 +321,7 @@ long poll_files(Call& call, bool timespec_timeout) {
 
 long select_files(Call& call, bool timespec_timeout) {
   i64 limit = static_cast<i32>(call.arg(0));
-  if (limit <= 0 || limit > static_cast<i64>(kMaxPolled) * 8) return kPassOn;
+  if (limit <= 0 || limit > static_cast<i64>(kMaxSelected)) return kPassOn;
   u64 words = div_up(static_cast<u64>(limit), 64);
   auto* sets = reinterpret_cast<u64*>(call.block.scratch); // three for the kernel, three of ours
   if (6 * words * 8 > sizeof call.block.scratch) return kPassOn;

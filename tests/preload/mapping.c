@@ -62,5 +62,25 @@ int main(void) {
   SHOW(pread(big, c, 1, 1L << 39));
   puts(c);
   SHOW(huge[(1L << 39) + 100000]);
+  // Its holes stay holes, and have no access but by a touch.
+  struct stat st;
+  SHOW(mprotect(huge, 1L << 40, PROT_READ));
+  SHOW(fstat(big, &st));
+  SHOW(st.st_blocks < 10000);
+  SHOW(huge[1L << 39]);
+  SHOW(touch(huge + (1L << 38)));
+  SHOW(mprotect(huge, 1L << 40, PROT_READ | PROT_WRITE));
+  huge[1L << 37] = 'w';
+  SHOW(pread(big, c, 1, 1L << 37));
+  puts(c);
+  // Buffers in a mapping whose file has grown since.
+  int grown = open("grown", O_CREAT | O_RDWR, 0644), other = open("other", O_CREAT | O_RDWR, 0644);
+  char *room = mmap(0, 65536, PROT_READ | PROT_WRITE, MAP_SHARED, grown, 0);
+  SHOW(pwrite(other, "contents", 8, 0));
+  SHOW(pread(other, room, 8, 0));
+  SHOW(ftruncate(grown, 65536));
+  SHOW(pread(other, room, 8, 0));
+  SHOW(pwrite(other, room + 4096, 8, 0));
+  SHOW(memcmp(room, "contents", 8));
   return 0;
 }

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <sys/file.h>
+#include <sys/socket.h>
 #include <sys/time.h>
 
 static sigjmp_buf back;
@@ -90,6 +91,16 @@ int main(void) {
   SHOW(flock(one, LOCK_EX));
   alarm(1);
   SHOW(flock(two, LOCK_EX));
+  // A socket's time-out is not begun anew by signals with SA_RESTART.
+  a.sa_flags = SA_RESTART;
+  sigaction(SIGALRM, &a, 0);
+  int ends[2];
+  struct timeval limit = {5, 0};
+  char byte;
+  SHOW(socketpair(AF_UNIX, SOCK_STREAM, 0, ends));
+  SHOW(setsockopt(ends[0], SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit));
+  alarm(1);
+  SHOW(recv(ends[0], &byte, 1, 0));
   signal(SIGALRM, SIG_DFL);
   sigaction(SIGALRM, 0, &old);
   SHOW(old.sa_handler == SIG_DFL);

@@ -107,6 +107,11 @@ static void answers(void) {
     SHOW(vmsplice(fd, &v, 1, 0));
     struct pollfd p = {fd, POLLIN | POLLOUT | POLLPRI | POLLRDNORM, 0};
     SHOW(poll(&p, 1, 0));
+    enum { kMany = 1500 };
+    static struct pollfd many[kMany];
+    for (int i = 0; i < kMany; ++i) many[i] = p, many[i].revents = 0;
+    SHOW(poll(many, kMany < sysconf(_SC_OPEN_MAX) ? kMany : 1, 0) >= 1);
+    SHOW(many[0].revents == p.revents);
     printf("revents %x\n", p.revents);
     fd_set sets[3];
     for (int i = 0; i < 3; ++i) {

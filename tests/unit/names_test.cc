@@ -181,7 +181,9 @@ TEST_F(NamesTest, cached_path_is_not_used_after_its_directory_was_removed) {
     ASSERT_EQ(mkdir("a/b"), 0);
     EXPECT_EQ(make("a/b/f"), 0);
     EXPECT_EQ(error_of("a/b/f"), 0);
-    if (stays_open) EXPECT_EQ(close(5), 0);
+    if (stays_open) {
+      EXPECT_EQ(close(5), 0);
+    }
     EXPECT_EQ(unlink_path("a/b/f"), 0);
     EXPECT_EQ(rmdir("a/b"), 0);
   }
