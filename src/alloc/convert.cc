@@ -1,6 +1,7 @@
 #include "alloc/convert.h"
 
 #include "alloc/bitmap.h"
+#include "journal/record.h"
 #include "journal/recovery.h"
 #include "shm/hints.h"
 #include "shm/process.h"
@@ -59,6 +60,28 @@ bool retire_other(Store& store, u32 index, u64 start) {
   return false;
 }
 
+// Do the records that the slot has, both of them whole, leave the candidates alone? Then nothing has to be waited for: a record that its owner writes
+// meanwhile names a free block only if its line of the bitmap changes, which is looked at last.
+bool concerns_none(const Store& store, u32 index, const Candidate (&candidates)[kConvertLines], u32 count) {
+  const shm::Slot& slot = store.segment.slots[index];
+  u64 sequence = load_acquire(slot.sequence), retired = load_acquire(slot.retired);
+  for (u64 one : {sequence, sequence - 1}) {
+    if (one == 0 || one <= retired || one > sequence) continue;
+    const u64* area = journal::area_words(store, index, one);
+    if (journal::valid_record(store, index, area) != one) return false;
+    journal::RecordCursor cursor(area);
+    for (journal::RecordLine line; cursor.next(&line);) {
+      u64 block = line.offset / layout::kBlockBytes;
+      for (u32 i = 0; i < count; ++i) {
+        u64 bit = block - candidates[i].line * layout::kBlocksPerBitmapLine;
+        if (bit < layout::kBlocksPerBitmapLine && load_state(View(store), candidates[i].line).formatted().test(static_cast<u32>(bit))) return false;
+      }
+    }
+  }
+  acquire_fence();
+  return load_relaxed(slot.sequence) == sequence;
+}
+
 bool repair_if_dead(Store& store, u32 index) {
   shm::ProcessRef owner = shm::unpack_process(load_acquire(store.segment.slots[index].owner));
   if (owner.index_plus_1 == 0) return true;
@@ -68,12 +91,13 @@ bool repair_if_dead(Store& store, u32 index) {
 }
 
 // No record that existed at the call names a line of the candidates afterwards. Gives up on a stopped owner.
-bool retire_all(Store& store, u32 own_slot) {
+bool retire_all(Store& store, u32 own_slot, const Candidate (&candidates)[kConvertLines], u32 count) {
   journal::retire_slot(store, own_slot);
   const shm::Segment& v = store.segment;
   for (u32 i = 0; i < v.header->slot_count; ++i) {
     if (i == own_slot) continue;
     u64 start = load_acquire(v.slots[i].sequence);
+    if (load_acquire(v.slots[i].owner) != 0 && concerns_none(store, i, candidates, count)) continue;
     if (!retire_other(store, i, start) && !(repair_if_dead(store, i) && retire_other(store, i, start))) return false;
   }
   return true;
@@ -90,7 +114,7 @@ Result<void> convert_formatted(Tx& tx) {
   Store& store = tx.store();
   Candidate found[kConvertLines];
   u32 count = find_candidates(store, found);
-  if (count == 0 || !retire_all(store, tx.slot())) return Error(ENOSPC);
+  if (count == 0 || !retire_all(store, tx.slot(), found, count)) return Error(ENOSPC);
   u32 gained = 0;
   for (u32 i = 0; i < count; ++i) {
     u64 line = found[i].line;

@@ -95,8 +95,9 @@ Result<void> zero_contents(journal::Store& store, Ino ino, u64 offset, u64 end) 
 
 enum class Freed : u8 { kInPart, kAll, kMapped };
 
-// kMapped: its blocks have to stay; some may be gone.
-Result<Freed> free_range(journal::Store& store, Ino ino, u64 first, u64 end) {
+// Whole blocks of [first block, end byte); at the end of the file the last one, too, with what stands behind the end: where that is, is known under
+// the lock only. kMapped: its blocks have to stay; some may be gone.
+Result<Freed> free_range(journal::Store& store, Ino ino, u64 first, u64 end_byte) {
   for (;;) {
     Freed freed = TRY(leave_or_wait([&](Beside beside) {
       return run_in_order(store, ino, journal::Opcode::kFallocate, [&](journal::Tx& tx) -> Result<Freed> {
@@ -104,6 +105,8 @@ Result<Freed> free_range(journal::Store& store, Ino ino, u64 first, u64 end) {
         inode::Attr attr = TRY(load_locked(tx, ino));
         if (attr.blocks == 0) return Freed::kAll;
         if (PMEMFILE_UNLIKELY(!may_move_blocks(tx, ino))) return Freed::kMapped;
+        u64 end = end_byte >= attr.size ? div_up(end_byte, kBlock) : end_byte / kBlock;
+        if (first >= end) return Freed::kAll;
         TRY(tx.exclude_overwriters(shm::inode_key(store.segment, ino)));
         bool all = TRY(free_part(tx, attr, first, end, beside));
         TRY(tx.commit());
@@ -116,17 +119,10 @@ Result<Freed> free_range(journal::Store& store, Ino ino, u64 first, u64 end) {
 }
 
 Result<void> punch(journal::Store& store, Ino ino, u64 offset, u64 end) {
-  inode::Attr attr = TRY(inode::read(store, ino));
-  // What stands behind the end in its last block goes along.
-  if (end >= attr.size) end = align_up(end, kBlock);
-  u64 first = align_up(offset, kBlock), last = align_down(end, kBlock);
-  if (first >= last) {
-    TRY(zero_contents(store, ino, offset, end));
-  } else {
-    TRY(zero_contents(store, ino, offset, first));
-    TRY(zero_contents(store, ino, last, end));
-    if (TRY(free_range(store, ino, first / kBlock, last / kBlock)) == Freed::kMapped) TRY(zero_contents(store, ino, first, last));
-  }
+  u64 first = min_of(align_up(offset, kBlock), end), last = max_of(align_down(end, kBlock), first);
+  TRY(zero_contents(store, ino, offset, first));
+  TRY(zero_contents(store, ino, last, end));
+  if (first % kBlock == 0 && TRY(free_range(store, ino, first / kBlock, end)) == Freed::kMapped) TRY(zero_contents(store, ino, first, last));
   return finish_change(store, ino, 0);
 }
 

@@ -16,6 +16,8 @@ struct Attr {
   u32 nlink = 0, uid = 0, gid = 0;
   u64 size = 0, blocks = 0;
   i64 mtime_ns = 0, ctime_ns = 0, atime_ns = 0, btime_ns = 0;
+  // What of them V had, 0: nothing. Set by load.
+  i64 volatile_mtime_ns = 0, volatile_ctime_ns = 0, volatile_atime_ns = 0;
   u64 generation = 0;
   Ino parent{};       // directories
   u64 parent_key = 0; // directories
@@ -69,7 +71,7 @@ void touch(journal::Store& store, Ino ino, u64 generation, i64 mtime_ns, i64 cti
 inline u64 generation_in_place(const journal::Store& store, Ino ino) {
   return load_relaxed(store.medium.word(layout::inode_offset(ino) + layout::kInodeIdentity)) >> 16;
 }
-// Writes times that are only in V to the pool. kNo: not if the inode's stripe is held by somebody, who may be stopped; they stay in V.
+// Writes times that are only in V to the pool. kNo: not if the inode's stripe is held by somebody, who may be stopped; they stay in V, EAGAIN.
 enum class Wait : u8 { kNo, kYes };
 Result<void> flush_times(journal::Store& store, Ino ino, Wait wait = Wait::kYes);
 

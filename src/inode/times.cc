@@ -15,25 +15,26 @@ shm::Stripe& stripe_of(const Store& store, Ino ino) {
 
 WordPair look(const WordPair& pair) { return WordPair{load_acquire(pair.first), load_acquire(pair.second)}; }
 
-// Puts a time into its place in V; who has the place has its times written to the pool first. False: others were faster.
-bool put(Store& store, WordPair& pair, u64 owner, i64 time) {
+// Puts a time into its place in V; who has the place has its times written to the pool first. False: others were faster, or somebody who may be
+// stopped is in the way.
+bool put(Store& store, WordPair& pair, u64 owner, i64 time, Wait wait) {
   WordPair mine{owner, static_cast<u64>(time)};
   for (unsigned attempt = 0; attempt < kAttempts; ++attempt) {
     // If the words are those of two moments, the exchange fails.
     WordPair old = look(pair);
     if (old.first == owner && old.second == mine.second) return true;
-    if (old.first != owner && old.first != 0 && old.second != 0) (void)flush_times(store, ino_of_owner(old.first));
+    if (old.first != owner && old.first != 0 && old.second != 0) {
+      if (flush_times(store, ino_of_owner(old.first), wait).error() == EAGAIN) return false;
+    }
     if (compare_exchange_pair(pair, old, mine)) return true;
   }
   return false;
 }
 
-void match(WordPair& pair, u64 owner, i64 time) {
-  for (;;) {
-    WordPair old = look(pair);
-    if (PMEMFILE_LIKELY(old.first != owner) || old.second == static_cast<u64>(time)) return;
-    if (compare_exchange_pair(pair, old, WordPair{owner, static_cast<u64>(time)})) return;
-  }
+// `seen`: what the operation found there. Something newer stays, and counts.
+void match(WordPair& pair, u64 owner, i64 seen, i64 time) {
+  if (PMEMFILE_LIKELY(seen == 0) || seen == time) return;
+  (void)compare_exchange_pair(pair, WordPair{owner, static_cast<u64>(seen)}, WordPair{owner, static_cast<u64>(time)});
 }
 
 // Inodes of one stripe that are changed all the time drive each other out of it: then the times go to the pool at once.
@@ -55,17 +56,17 @@ void write_times(Store& store, Ino ino, u64 generation, i64 mtime_ns, i64 ctime_
 void merge_volatile_times(const Store& store, Attr& attr) {
   const shm::Stripe& stripe = stripe_of(store, attr.ino);
   u64 owner = times_owner(attr.ino, attr.generation);
-  if (i64 time = newer_time(stripe.mtime, owner); time != 0) attr.mtime_ns = time;
-  if (i64 time = newer_time(stripe.ctime, owner); time != 0) attr.ctime_ns = time;
-  if (i64 time = newer_time(stripe.atime, owner); time != 0) attr.atime_ns = time;
+  if (i64 time = newer_time(stripe.mtime, owner); time != 0) attr.mtime_ns = attr.volatile_mtime_ns = time;
+  if (i64 time = newer_time(stripe.ctime, owner); time != 0) attr.ctime_ns = attr.volatile_ctime_ns = time;
+  if (i64 time = newer_time(stripe.atime, owner); time != 0) attr.atime_ns = attr.volatile_atime_ns = time;
 }
 
 void match_volatile_times(const Store& store, const Attr& attr) {
   shm::Stripe& stripe = stripe_of(store, attr.ino);
   u64 owner = times_owner(attr.ino, attr.generation);
-  match(stripe.mtime, owner, attr.mtime_ns);
-  match(stripe.ctime, owner, attr.ctime_ns);
-  match(stripe.atime, owner, attr.atime_ns);
+  match(stripe.mtime, owner, attr.volatile_mtime_ns, attr.mtime_ns);
+  match(stripe.ctime, owner, attr.volatile_ctime_ns, attr.ctime_ns);
+  match(stripe.atime, owner, attr.volatile_atime_ns, attr.atime_ns);
 }
 
 void touch(Store& store, Ino ino, u64 generation, i64 mtime_ns, i64 ctime_ns, i64 atime_ns) {
@@ -73,13 +74,15 @@ void touch(Store& store, Ino ino, u64 generation, i64 mtime_ns, i64 ctime_ns, i6
   shm::Stripe& stripe = stripe_of(store, ino);
   u64 owner = times_owner(ino, generation);
   // The clock is coarse: most calls find their time there already and leave the line shared.
-  auto place = [&](WordPair& pair, i64& time) {
+  auto place = [&](WordPair& pair, i64& time, Wait wait) {
     if (time == 0 || (load_relaxed(pair.second) == static_cast<u64>(time) && load_relaxed(pair.first) == owner)) time = 0;
-    else if (put(store, pair, owner, time)) time = 0;
+    else if (put(store, pair, owner, time, wait)) time = 0;
   };
-  place(stripe.mtime, mtime_ns);
-  place(stripe.ctime, ctime_ns);
-  place(stripe.atime, atime_ns);
+  place(stripe.mtime, mtime_ns, Wait::kYes);
+  place(stripe.ctime, ctime_ns, Wait::kYes);
+  // Who reads waits for nobody: rather no time.
+  place(stripe.atime, atime_ns, Wait::kNo);
+  if ((mtime_ns | ctime_ns) == 0) return;
   if (PMEMFILE_UNLIKELY((mtime_ns | ctime_ns | atime_ns) != 0)) write_times(store, ino, generation, mtime_ns, ctime_ns, atime_ns);
 }
 
@@ -90,7 +93,7 @@ Result<void> flush_times(Store& store, Ino ino, Wait wait) {
   if (!here(stripe.mtime) && !here(stripe.ctime) && !here(stripe.atime)) return {};
   return journal::run_tx(store, journal::Opcode::kTimes, [&](Tx& tx) -> Result<void> {
     shm::LockKey key = shm::inode_key(store.segment, ino);
-    if (wait == Wait::kNo && !tx.try_lock(key)) return {};
+    if (wait == Wait::kNo && !tx.try_lock(key)) return Error(EAGAIN);
     TRY(tx.lock(key));
     auto attr = load(tx.view(), ino);
     if (attr.error() == ESTALE) return {};

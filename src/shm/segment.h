@@ -14,7 +14,7 @@
 namespace pmemfile::shm {
 
 inline constexpr u64 kSegmentMagic = 0x314745534d454d50; // "PMEMSEG1"
-inline constexpr u32 kSegmentVersion = 11;
+inline constexpr u32 kSegmentVersion = 12;
 inline constexpr u64 kMaxDescriptions = 65536; // open file descriptions in the largest V
 
 // An attached process: index of its entry and the generation of the entry's use. 0 is nobody.
@@ -120,7 +120,8 @@ struct SegmentHeader {
   u64 relinks;           // how often directories got another parent, twice; odd while one does, or after a death in it: see vfs/rename
   u64 topology_sequence; // advanced by what can make a cached path wrong: see vfs/walk
   u64 used_blocks_delta;
-  u64 reserved[14];
+  i64 pool_changed_ns; // ctime of the pool's file when it was last left; another one: somebody has written to it, and this is no V of it
+  u64 reserved[13];
   char pool_path[256]; // absolute, of the pool when this V was made; empty if unknown. For remove_stale_segments.
 };
 

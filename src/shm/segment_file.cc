@@ -109,6 +109,7 @@ SegmentHeader plan_of(const SegmentHeader& header) {
   plan.version = 0;
   plan.slots_waited = 0;
   plan.relinks = plan.topology_sequence = plan.used_blocks_delta = 0;
+  plan.pool_changed_ns = 0;
   return plan;
 }
 

@@ -1,4 +1,6 @@
 // The lists of file locks: making and ending them, removing what an owner had.
+#include <fcntl.h>
+
 #include "vfs/open_files.h"
 
 namespace pmemfile::vfs {
@@ -79,7 +81,9 @@ void wake_lock_waiters(LockList& list) {
 bool drop_locks_of_handle(shm::Segment& v, shm::VTx& tx, const shm::OpenDescription& description, shm::ProcessRef process, bool mapping,
                           bool last, inode::Wait wait) {
   const shm::Process* entry = shm::find_process(v, process);
-  bool posix = !mapping && entry != nullptr && load_acquire(entry->posix_locks) != 0;
+  // As in Linux: one that only names the file was never a way to its locks; nor is what a truncation by path opens in passing a descriptor.
+  bool no_descriptor = mapping || (load_relaxed(description.flags) & (O_PATH | kOpenedInPassing)) != 0;
+  bool posix = !no_descriptor && entry != nullptr && load_acquire(entry->posix_locks) != 0;
   bool own = last && load_acquire(description.file_locks) != 0;
   if (PMEMFILE_LIKELY(!posix && !own)) return true;
   Ino ino{description.ino};

@@ -128,13 +128,15 @@ void cut_out(shm::Segment& v, VTx& tx, LockList& list, const Request& r, const F
 // needs room comes first.
 Result<void> apply(shm::Segment& v, VTx& tx, LockList& list, Request r, u64 holder) {
   FileLock* around = nullptr; // one's own lock that reaches beyond the range at both ends
-  bool done = false;
+  bool done = false, others = false; // those of somebody who shared them and died while he changed them
   each_lock(v, list, [&](FileLock& lock) {
     if (!owned(lock, r)) return;
-    if (!r.unlock && exclusive(lock) == r.exclusive && lock.start <= r.start && lock.last >= r.last) done = true;
+    bool covers = !r.unlock && exclusive(lock) == r.exclusive && lock.start <= r.start && lock.last >= r.last;
+    done |= covers;
+    others |= !covers && overlaps(lock, r.start, r.last);
     if (lock.start < r.start && lock.last > r.last) around = &lock;
   });
-  if (done) return {};
+  if (done && !others) return {};
   note_lock_change(list);
   u64 head = list.locks;
   if (around != nullptr) {
@@ -166,7 +168,7 @@ bool would_deadlock(const shm::Segment& v, ProcessRef holder) {
   for (unsigned depth = 0; depth < kMaxDepth; ++depth) {
     if (holder == v.self) return true;
     Process* entry = shm::find_process(v, holder);
-    if (entry == nullptr || load_acquire(entry->generation) != holder.generation) return false;
+    if (entry == nullptr || load_acquire(entry->generation) != holder.generation || !shm::process_alive(v, v.fd, holder)) return false;
     u64 next = load_acquire(entry->waits_for);
     if (next == 0) return false;
     holder = shm::unpack_process(next);
@@ -224,6 +226,19 @@ Result<void> wait_for_change(Task& task, Obstacle& obstacle) {
     if (load_acquire(obstacle.list->lock_changes) != obstacle.changes) return {};
     if (woken == ETIMEDOUT && bury_holder(*task.pool, obstacle.holder, obstacle.kind, false)) return {};
   }
+}
+
+// A process whose lock has come waits for it on paper until it runs: a circle is one that stays. EINTR by a signal.
+Result<bool> circle_stays(Task& task, Obstacle& obstacle) {
+  constexpr unsigned kLooks = 40;
+  constexpr u64 kBetweenNs = 5'000'000;
+  for (unsigned i = 0; i < kLooks; ++i) {
+    if (interrupted(task)) return Error(EINTR);
+    store_full(obstacle.list->lock_waiters, 1u);
+    shm::futex_wait(obstacle.list->lock_changes, obstacle.changes, kBetweenNs);
+    if (load_acquire(obstacle.list->lock_changes) != obstacle.changes || !would_deadlock(open_tables(*task.pool), obstacle.holder)) return false;
+  }
+  return true;
 }
 
 // So that the close of what the owner has looks for its locks.
@@ -288,8 +303,11 @@ Result<void> set_lock(Task& task, OpenDescription& description, const Request& r
     if (posix && obstacle.kind == FileLockKind::kPosix) {
       set_waits_for(v, pack(obstacle.holder));
       if (would_deadlock(v, obstacle.holder)) {
-        set_waits_for(v, 0);
-        return Error(EDEADLK);
+        Result<bool> stays = circle_stays(task, obstacle);
+        if (!stays.ok() || stays.value()) {
+          set_waits_for(v, 0);
+          return Error(stays.ok() ? EDEADLK : stays.error());
+        }
       }
     }
     auto waited = wait_for_change(task, obstacle);

@@ -48,6 +48,8 @@ auto with_space(Store& store, Body&& body) {
 
 // A fresh description of the inode, referred to by the handle. ESTALE: the inode is not the one of `attr` any more.
 // EBUSY: the handle is in use. ENFILE: a table is full.
+// Among the flags of a description: made by the library for the length of a call.
+inline constexpr u32 kOpenedInPassing = u32{1} << 31;
 Result<u32> make_description(Pool& pool, const inode::Attr& attr, u32 flags, u32 handle);
 // One more reference to a description by a handle of `process`, which is this one or its child to be.
 Result<void> make_reference(Pool& pool, shm::ProcessRef process, u32 handle, u32 description, bool mapping);

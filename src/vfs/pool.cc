@@ -125,11 +125,19 @@ shm::SegmentIdentity named_segment(const layout::State& state) {
   return shm::SegmentIdentity{state.segment_dev, state.segment_ino, state.segment_id};
 }
 
-// The V that an orderly last user left behind can be used as it is. After a kill a file that was just made by O_TMPFILE may
-// stand in an orphan list without anybody who will free it: recovery looks.
-bool reusable(const shm::Segment& v, const layout::State& state) {
+// What changes when somebody writes the file, a backup into it for one, and not by stores into it where a V outlives its users.
+i64 file_changed_ns(int fd) {
+  struct stat status{};
+  if (is_syscall_error(raw_syscall(SYS_fstat, fd, as_arg(&status)))) return 0;
+  return status.st_ctim.tv_sec * 1'000'000'000 + status.st_ctim.tv_nsec;
+}
+
+// The V that an orderly last user left behind in this boot can be used as it is, if the pool is what it was. After a kill a file that was just made
+// by O_TMPFILE may stand in an orphan list without anybody who will free it: recovery looks.
+bool reusable(const Attach& a, const shm::Segment& v) {
   const shm::ProcessTable& table = shm::process_table(v);
-  return v.header->record_epoch == state.record_epoch && load_acquire(table.occupied) == 0 && load_acquire(table.buried) == 0;
+  return v.header->record_epoch == a.state.record_epoch && load_acquire(table.occupied) == 0 && load_acquire(table.buried) == 0 &&
+         load_acquire(v.header->pool_changed_ns) == file_changed_ns(a.fd) && a.state.boot_id == boot_id();
 }
 
 // For who clears away Vs of pools that are gone.
@@ -243,7 +251,7 @@ Result<void> find_segment(Attach& a, bool* fresh) {
     store.segment = opened.value();
     return {};
   }
-  if (opened.ok() && reusable(opened.value(), a.state)) {
+  if (opened.ok() && reusable(a, opened.value())) {
     store.segment = opened.value();
     return {};
   }
@@ -506,6 +514,7 @@ void Pool::give_up_entry() {
 void Pool::leave() {
   if (store_.segment.self != shm::ProcessRef{}) {
     drop_all_handles(store_);
+    store_release(store_.segment.header->pool_changed_ns, file_changed_ns(pool_fd_));
     give_up_entry();
   }
   // The last one off a page-cache medium leaves it clean.
