@@ -75,6 +75,15 @@ serves "damaged" kept on p cat "$mnt/file"
 truncate -s 100 "$v"
 serves "cut short" kept on p cat "$mnt/file"
 
+# ---- A backup is put in place of the contents: what V knows of the old ones serves nobody. ----
+"$bin/mkfs.pmemfile" -q r 2M
+on r bash -c "echo small > $mnt/small"
+cp r backup
+on r bash -c "cat /dev/zero > $mnt/big" 2> /dev/null
+cat backup > r
+serves "restored in place" "100000 small" on r bash -c "head -c 100000 /dev/zero > $mnt/again && stat -c %s $mnt/again | tr '\n' ' ' && cat $mnt/small"
+"$bin/fsck.pmemfile" -n r > /dev/null || fail "restored in place: damaged"
+
 # ---- The same while somebody is there. ----
 busy p
 version=$(od -An -tx1 -j8 -N4 "$v" | tr -d ' ')

@@ -297,6 +297,49 @@ TEST(Data, CountsWhatWasDoneBeforeABufferFaults) {
       }
 }
 
+// The hole ends at what is the end when it is made, not when it was asked for.
+TEST(Data, APunchedHoleEndsAtTheEndThatItFinds) {
+  TestPool pool(1 << 20);
+  Store& store = pool.store();
+  Ino ino = pool.create();
+  ASSERT_EQ(write_file(store, ino, 0, std::string(5000, 'o')).error(), 0);
+  std::thread puncher;
+  ASSERT_EQ(journal::run_tx(store, Opcode::kWrite, [&](Tx& tx) -> Result<void> {
+    TRY(tx.lock(shm::inode_key(store.segment, ino)));
+    puncher = std::thread([&] { EXPECT_EQ(data::fallocate(store, ino, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, kBlock, 5000 - kBlock).error(), 0); });
+    usleep(100'000);
+    // An append, which has the lock before it.
+    data::Run run[1];
+    EXPECT_EQ(data::runs(store, ino, 1, 1, run, 1).value(), 1u);
+    pmem::copy_in(store.medium, journal::block_offset(run[0].block) + (5000 - kBlock), "appended", 8);
+    inode::Attr attr = TRY(inode::load(tx.view(), ino));
+    attr.size = 5008;
+    inode::store_size(tx, attr);
+    return tx.commit();
+  }).error(), 0);
+  puncher.join();
+  EXPECT_EQ(read_file(store, ino, 0, 6000), std::string(kBlock, 'o') + std::string(5000 - kBlock, '\0') + "appended");
+}
+
+// Between the look of an operation and its end another process may overwrite the file: its time is newer, and counts.
+TEST(Data, ATimeThatComesDuringAnOperationStays) {
+  TestPool pool(1 << 20);
+  Store& store = pool.store();
+  Ino ino = pool.create();
+  u64 generation = inode::generation_in_place(store, ino);
+  inode::touch(store, ino, generation, 1000, 1000, 0);
+  ASSERT_EQ(journal::run_tx(store, Opcode::kSetAttr, [&](Tx& tx) -> Result<void> {
+    TRY(tx.lock(shm::inode_key(store.segment, ino)));
+    inode::Attr attr = TRY(inode::load(tx.view(), ino));
+    inode::touch(store, ino, generation, 2000, 2000, 0);
+    attr.ctime_ns = 1500;
+    inode::store_times(tx, attr);
+    return tx.commit();
+  }).error(), 0);
+  EXPECT_EQ(pool.attr(ino).mtime_ns, 2000);
+  EXPECT_EQ(pool.attr(ino).ctime_ns, 2000);
+}
+
 // Where the new blocks have no room beside the old ones, nothing is overwritten: a part would be neither.
 TEST(Data, AnAtomicOverwriteWithoutRoomLeavesEverything) {
   TestPool pool(1 << 20);

@@ -187,6 +187,54 @@ TEST_F(HeldUpTest, AMoveOfADirectoryThatIsHeldUpBeforeItsCommitDelaysNoOther) {
   EXPECT_EQ(second.get(), 0);
 }
 
+// A time of access whose place in V is another file's: that one's would have to go to the pool first.
+TEST_F(HeldUpTest, WhoReadsGivesUpATimeRatherThanWait) {
+  std::vector<std::pair<Ino, u64>> made;
+  shm::LockKey key{};
+  Ino first{}, second{};
+  for (unsigned i = 0; raw(second) == 0 && i < 3000; ++i) {
+    std::string name = "t" + std::to_string(i);
+    ASSERT_EQ(vfs::mknod_at(task_, at(name), 0100644, 0).error(), 0);
+    Ino ino = vfs::resolve(task_, at(name), vfs::Follow::kNo).value().ino;
+    for (const auto& [other, generation] : made)
+      if (shm::inode_key(v(), other) == shm::inode_key(v(), ino)) first = other, second = ino, key = shm::inode_key(v(), ino);
+    made.emplace_back(ino, 0);
+  }
+  ASSERT_NE(raw(second), 0u);
+  journal::Store& store = pool_->store();
+  inode::touch(store, first, inode::generation_in_place(store, first), 0, 0, 1000);
+  std::future<void> done;
+  {
+    shm::VTx stopped(other_->store().segment, other_->store().waiter, 40);
+    stopped.lock(key);
+    done = std::async(std::launch::async, [&] { inode::touch(store, second, inode::generation_in_place(store, second), 0, 0, 2000); });
+    EXPECT_EQ(done.wait_for(1s), std::future_status::ready);
+  }
+  done.get();
+  EXPECT_EQ(inode::read(store, first).value().atime_ns, 1000);
+}
+
+// Blocks that were metadata become free for data once no record names them. A process that is in the middle of something has records; what matters
+// is what they say.
+TEST_F(HeldUpTest, WhoIsBusyKeepsNoFormattedBlocksFromBeingUsed) {
+  for (unsigned i = 0; i < 200; ++i) make("m" + std::to_string(i) + std::string(200, 'n'), 0);
+  std::thread([&] { // its records name neither
+    for (unsigned i = 0; i < 3; ++i) EXPECT_EQ(vfs::chmod_at(task_, at("stays"), vfs::Follow::kYes, false, 0600 + i).error(), 0);
+    journal::Tx busy(pool_->store(), journal::Opcode::kTimes);
+    std::thread([&] {
+      for (unsigned i = 0; i < 200; ++i) EXPECT_EQ(unlink_path("m" + std::to_string(i) + std::string(200, 'n')), 0);
+      auto file = open("full", O_CREAT | O_RDWR, kHandle);
+      u64 written = 0;
+      for (std::string block(kBlock, 'f'); ; written += kBlock) {
+        data::IoVec vector{block.data(), block.size()};
+        if (!vfs::write_file(task_, file, static_cast<i64>(written), &vector, 1).ok()) break;
+      }
+      EXPECT_EQ(close(kHandle), 0);
+      EXPECT_LT(free_blocks(), 3u);
+    }).join();
+  }).join();
+}
+
 // What it left is free space, also for others.
 TEST_F(HeldUpTest, WhatAnotherProcessLeftIsNoLackOfSpace) {
   make("f", 20'000);
