@@ -90,6 +90,7 @@ struct Context {
   std::vector<u64> pending; // inodes to visit
   // Directories whose names are looked for, and where these stand (0: not found yet).
   std::unordered_map<u64, u64> hunted;
+  std::unordered_map<u64, unsigned> named_types; // of inodes with a damaged line: the type that an entry of theirs says
   u64 worn_version = kWornVersion;
   bool walk_complete = true; // false: something could not be read, so what is unowned may not be free
 

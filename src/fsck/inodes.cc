@@ -155,7 +155,10 @@ void note_entry(Context& context, u64 dir, u64 place, u64 key, u64 ino, unsigned
   u16 bit = u16(1u << index);
   InodeBlock& block = context.inode_block(ino / kInodesPerBlock);
   Inode child;
-  if (!context.load_inode(ino, child)) return; // reported with its line
+  if (!context.load_inode(ino, child)) { // reported with its line
+    context.named_types.emplace(ino, type);
+    return;
+  }
   if (child.mode() == 0) return context.find(Code::F0615, place, dir, ino, 0);
   if (type != child.type() >> 12) context.find(Code::F0616, place, dir, type, child.type() >> 12);
   ++block.references[index];

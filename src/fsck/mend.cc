@@ -25,8 +25,16 @@ void renew(Editor& editor, Context& context, const Finding& finding) {
   // Damage must not make a program that runs with its owner's rights.
   u64 block = finding.offset / kBlockBytes;
   if (finding.code != Code::F0301 || finding.offset % layout::kInodeBytes != 0) return;
-  if (block < context.owners.size() && context.owners.at(block) == Owner::kInodes)
-    editor.set_word(finding.offset, editor.word(finding.offset) & ~kSetIds);
+  if (block >= context.owners.size() || context.owners.at(block) != Owner::kInodes) return;
+  u64 mode = editor.word(finding.offset) & ~kSetIds;
+  // Nor make something else of it than its name, or its being a root, says: its contents would be taken for what they are not, and go.
+  u64 ino = finding.offset / layout::kInodeBytes;
+  const auto& roots = context.geometry().root_ino;
+  if (auto named = context.named_types.find(ino); named != context.named_types.end())
+    mode = (mode & ~u64{0170000}) | u64{named->second} << 12;
+  else if (std::find(std::begin(roots), std::end(roots), ino) != std::end(roots))
+    mode = (mode & ~u64{0170000}) | kTypeDir;
+  editor.set_word(finding.offset, mode);
 }
 
 void clear_inode(Editor& editor, u64 ino) {

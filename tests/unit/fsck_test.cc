@@ -320,6 +320,24 @@ TEST_F(FsckTest, ANamedHolderOfABlockIsDamage) {
   EXPECT_TRUE(fsck::check(image).clean());
 }
 
+// A bit of the mode has flipped, and the checksum tells. What it makes of the type nobody believes against the name.
+TEST_F(FsckTest, WhatHasADamagedTypeIsWhatItsNameSays) {
+  for (Ino ino : {file_, directory_, Ino{geometry().root_ino[0]}})
+    for (unsigned bit : {010000u, 020000u, 0100000u, 040000u}) {
+      Image image = *good_;
+      u64 mode = inode_at(ino, layout::kInodeModeWord), right = word(image, mode), flipped = right ^ bit;
+      __builtin_memcpy(image.data() + mode, &flipped, sizeof flipped);
+      expect(image, Code::F0301);
+      fsck::Report report;
+      fsck::Repair repaired = fsck::repair(image, report);
+      EXPECT_EQ(word(image, mode), right) << "bit " << bit;
+      EXPECT_TRUE(repaired.lost.empty());
+      EXPECT_TRUE(fsck::check(image).clean());
+      for (unsigned i = 0; i < layout::kMapWords; ++i)
+        EXPECT_EQ(word(image, inode_at(ino, layout::inode_map_word(i))), word(*good_, inode_at(ino, layout::inode_map_word(i))));
+    }
+}
+
 // Recovery brings such a truncation to its end, or refuses the pool.
 TEST_F(FsckTest, ADirectoryThatIsBeingTruncatedIsDamage) {
   Image image = *good_;
