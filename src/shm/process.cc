@@ -221,6 +221,10 @@ void end_repair(Segment& v, ProcessRef dead, bool freed) {
   fetch_add(process_table(v).claims, ~u64{0});
 }
 
+void hand_back_repair(Segment& v, ProcessRef dead, ProcessRef before) {
+  if (Process* entry = find_process(v, dead)) store_release(entry->claim, pack(before));
+}
+
 bool drop_dead_claim(Segment& v, u32 index) {
   Process& entry = process_entry(v, index);
   u64 claim = load_acquire(entry.claim);

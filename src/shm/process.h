@@ -101,6 +101,8 @@ bool process_alive(const Segment& v, int segment_fd, ProcessRef ref);
 bool claim_repair(Segment& v, ProcessRef dead, ProcessRef* before = nullptr);
 // Gives the claim back; `freed`: the entry is empty and may be used again.
 void end_repair(Segment& v, ProcessRef dead, bool freed);
+// Gives it back to the one who had it before and died over it: what that one was at is not completed yet, and whoever comes next has to know.
+void hand_back_repair(Segment& v, ProcessRef dead, ProcessRef before);
 // A repairer that was killed when it had just freed the entry left its claim there: takes it away, so that the entry can be
 // used again. True if the entry is not claimed any more.
 bool drop_dead_claim(Segment& v, u32 index);

@@ -87,10 +87,12 @@ ProcessRef ref_of(const Segment& v, u32 index) { return ProcessRef{index + 1, lo
 
 void repair_dead(Store& store, ProcessRef dead) {
   Segment& v = store.segment;
-  if (!shm::claim_repair(v, dead)) return;
+  ProcessRef before;
+  if (!shm::claim_repair(v, dead, &before)) return;
   repair_slots(store, dead);
   store_release(shm::find_process(v, dead)->state, static_cast<u32>(ProcessState::kUnburied));
   store_release(shm::process_table(v).unburied, u64{1});
+  if (PMEMFILE_UNLIKELY(before != v.self && owns_slots(v, before))) return shm::hand_back_repair(v, dead, before);
   shm::end_repair(v, dead, false);
 }
 
@@ -100,7 +102,7 @@ void bury(Pool& pool, ProcessRef dead, inode::Wait wait) {
   if (!is_undertaker(pool) || !shm::claim_repair(v, dead, &before)) return;
   // What the undertaker before was doing with the dead one's handles is completed first: their pages are given away here.
   if (before != ProcessRef{} && before != v.self) repair_dead(pool.store(), before);
-  if (before != v.self && owns_slots(v, before)) return shm::end_repair(v, dead, false);
+  if (before != v.self && owns_slots(v, before)) return shm::hand_back_repair(v, dead, before);
   repair_slots(pool.store(), dead);
   Process& entry = *shm::find_process(v, dead);
   bool freed = free_entry(pool, entry, dead, wait);
@@ -172,8 +174,8 @@ void bury_dead(Store& store, unsigned questions) {
 
 void repair_own_threads(Pool& pool) {
   Segment& v = pool.store().segment;
+  repair_slots(pool.store(), v.self); // before others may have what our threads were at
   shm::drop_own_claims(v);
-  repair_slots(pool.store(), v.self);
   Process* self = shm::find_process(v, v.self);
   store_release(self->waits_for, u64{0});
   // In most images there is nothing; the orphan lists are not even looked at then.

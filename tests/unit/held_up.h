@@ -99,6 +99,17 @@ class HeldUpTest : public OpensTest {
     std::filesystem::remove_all(shm_dir_of(cut_off));
     std::filesystem::remove(cut_off);
   }
+  std::pair<shm::ProcessRef, pid_t> living_child() {
+    auto ticket = pool_->prepare_child();
+    EXPECT_TRUE(ticket.ok());
+    pid_t pid = fork();
+    if (pid == 0) {
+      pool_->become_child(ticket.value());
+      for (;;) pause();
+    }
+    pool_->parent_after_fork(ticket.value());
+    return {ticket.value().ref, pid};
+  }
   // A child that shares what is open, and is killed at once.
   shm::ProcessRef killed_child() {
     auto ticket = pool_->prepare_child();

@@ -187,6 +187,36 @@ TEST_F(HeldUpTest, AMoveOfADirectoryThatIsHeldUpBeforeItsCommitDelaysNoOther) {
   EXPECT_EQ(second.get(), 0);
 }
 
+// An undertaker died over a dead process's handles, and whoever repairs him is stopped: until he is repaired nobody gives them away.
+TEST_F(HeldUpTest, WhatADeadUndertakerWasAtIsRemembered) {
+  auto first = living_child(), second = living_child(); // each has an entry of its own
+  for (pid_t pid : {first.second, second.second}) {
+    kill(pid, SIGKILL);
+    waitpid(pid, nullptr, 0);
+  }
+  shm::ProcessRef dead = first.first, undertaker = second.first;
+  shm::Segment& segment = pool_->store().segment;
+  shm::Process &entry = *shm::find_process(segment, dead), &his = *shm::find_process(segment, undertaker);
+  u64& claims = shm::process_table(segment).claims;
+  shm::Slot& slot = segment.slots[segment.header->slot_count - 1];
+  ASSERT_EQ(slot.owner, 0u);
+  slot.owner = pack(undertaker);
+  entry.claim = pack(undertaker);
+  his.claim = pack(other_->store().segment.self);
+  claims += 2;
+  vfs::bury(*pool_, dead, inode::Wait::kNo);
+  EXPECT_EQ(entry.claim, pack(undertaker));
+  vfs::repair_dead(pool_->store(), dead);
+  EXPECT_EQ(entry.claim, pack(undertaker));
+  his.claim = 0; // he goes on
+  --claims;
+  vfs::bury_all_dead(*pool_);
+  EXPECT_EQ(slot.owner, 0u);
+  EXPECT_EQ(entry.claim, 0u);
+  EXPECT_EQ(claims, 0u);
+  EXPECT_EQ(entry.state, static_cast<u32>(shm::ProcessState::kFree));
+}
+
 // A time of access whose place in V is another file's: that one's would have to go to the pool first.
 TEST_F(HeldUpTest, WhoReadsGivesUpATimeRatherThanWait) {
   std::vector<std::pair<Ino, u64>> made;
