@@ -7,7 +7,7 @@ import time
 
 from operations import Meter, Session, room_for_million
 from sides import Server, find_built
-from targets import GROWTH_TARGET
+from targets import GROWTH_TARGET, directory_rows
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 LOOKED_AT = ("stat", "stat, missing name", "open+close", "create+close", "unlink", "rename", "mkdir", "readdir, per entry")
@@ -57,7 +57,8 @@ def directories(place, options):
         before, block = space(ours)
         session.prepare(f"directory {entries}")
         metadata = (space(ours)[0] - before) * block / entries
-        rows = {name: session.meter.measure(f"{name}, {entries}", {}, session.servers) for name in LOOKED_AT}
+        targets = dict(directory_rows(entries))
+        rows = {name: session.meter.measure(f"{name}, {entries}", targets[f"{name}, {entries}"], session.servers) for name in LOOKED_AT}
         columns[entries] = [rows[name]["least"]["ours"] for name in LOOKED_AT] + [metadata, start_ms(ours), held_kib(session.servers["ours"])]
         ratios[entries] = [rows[name]["least"]["tmpfs"] for name in LOOKED_AT]
         print(f"  {entries} files: stat {columns[entries][0]:.0f} ns, create {columns[entries][3]:.0f} ns, {metadata:.0f} bytes a file", flush=True)

@@ -24,17 +24,17 @@ class Meter:
         self.repetitions, self.batch_ns = repetitions, batch_ms * 1e6
         self.percentiles, self.most = percentiles, most
 
-    def count_for(self, askers):
-        """So many calls that the slowest side takes a batch's time."""
+    def count_for(self, askers, least):
+        """So many calls that the slowest side takes a batch's time, but `least`."""
         slowest = max(ask(PROBE) for ask in askers)
-        return int(min(self.most, max(PROBE, self.batch_ns / max(slowest, 1))))
+        return max(least, int(min(self.most, max(PROBE, self.batch_ns / max(slowest, 1)))))
 
     def measure(self, name, target, servers, memcpy=None):
         """servers: {side: Server}; memcpy: the server that also runs the row's plain copies."""
         askers = {side: (lambda n, s=server: float(s.ask(f"run {n} {name}"))) for side, server in servers.items()}
         if memcpy:
             askers["memcpy"] = lambda n: float(memcpy.ask(f"run {n} memcpy: {name}"))
-        count = PASSES[name] if name in PASSES else self.count_for(askers.values())
+        count = PASSES[name] if name in PASSES else self.count_for(askers.values(), target.get("least", 0))
         times = {side: [] for side in askers}
         whole_million = name in PASSES and name.endswith("1000000")  # seconds each
         for number in range(3 if whole_million else self.repetitions):

@@ -3,12 +3,13 @@
 `faster`: how many times faster than tmpfs (asked in the 10,000-entry directory, warm; 1 where nothing else was asked:
 nothing is slower). `at_most`: our time divided by the time without us. `of_memcpy`: at most that many times as long as
 a plain memcpy over the same addresses in the same order. `calls`: system calls of one operation on a kernel file
-system, and `our_calls` of ours, for what check.py expects on another machine.
+system, and `our_calls` of ours, for what check.py expects on another machine. `least`: so many calls a batch at least.
 """
 
 _NAMES = [("stat", 12, 1), ("stat, missing name", 20, 1), ("access", 12, 1), ("open+close", 10, 2), ("create+close", 8, 2),
           ("unlink", 8, 1), ("rename", 8, 1), ("link", 8, 1), ("symlink", 8, 1), ("mkdir", 8, 1), ("rmdir", 8, 1),
           ("readdir, per entry", 15, 0), ("readdir+stat, per entry", 1, 1)]
+_LOOKUPS = ("stat", "stat, missing name", "access", "open+close")
 
 
 def directory_rows(entries):
@@ -16,7 +17,9 @@ def directory_rows(entries):
     for name, faster, calls in _NAMES:
         if entries == 10 and name.startswith("readdir"):
             calls += 0.5  # open, two reads and close for a dozen entries
-        rows.append((f"{name}, {entries}", {"faster": faster if entries == 10_000 else 1, "calls": calls}))
+        # Warm is asked: a batch that begins with caches and address translations full of what others left goes over the whole directory twice.
+        least = {"least": 2 * entries} if entries in (1000, 10_000) and name in _LOOKUPS else {}
+        rows.append((f"{name}, {entries}", {"faster": faster if entries == 10_000 else 1, "calls": calls, **least}))
     return rows
 
 
