@@ -382,7 +382,7 @@ long begin_clone(Call& call, u64 flags) {
     return may_have_guest() ? kPassOn : -EAGAIN;
   }
   // A copy of the memory beside the same descriptors: two tables of ours for one of the kernel's.
-  if (kind == intercept::CloneKind::Fork && (flags & (CLONE_FILES | CLONE_FS)) != 0) return refuse(call, ENOSYS);
+  if (kind == intercept::CloneKind::Fork && (flags & CLONE_FILES) != 0) return refuse(call, ENOSYS);
   long error = begin_run(call, kind);
   return error != 0 ? error : kPassOn;
 }

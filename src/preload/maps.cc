@@ -252,6 +252,13 @@ void detach_mappings(u32 mount) {
   if (locked) store_release(g_lock, 0u);
 }
 
+namespace {
+bool is_readable(u64 address) {
+  u8 byte;
+  return pmem::copy_guarded(&byte, reinterpret_cast<void*>(address), 1) == 0;
+}
+} // namespace
+
 Fill fill_mapping(u64 address) {
   if (load_relaxed(g_mapping_count) == 0) return Fill::kNotOurs;
   MapLock locked;
@@ -260,23 +267,22 @@ Fill fill_mapping(u64 address) {
   const Mapping& mapping = g_mappings[index];
   vfs::Pool& pool = *current_process().pools[mapping.mount];
   if (pool.is_cut_off()) return Fill::kFailed;
+  // No access is what the program wants; and what it sees of a private mapping may be its own, and would be lost.
+  if (mapping.prot == PROT_NONE || (!mapping.shared && is_readable(align_down(address, kPage)))) return Fill::kNotOurs;
   Result<inode::Attr> attr = inode::read(pool.store(), Ino{mapping.ino});
   if (!attr.ok()) return Fill::kFailed;
   u64 page = align_down(address, kPage);
   if (mapping.file_offset + (page - mapping.start) >= attr.value().size) return Fill::kBeyondEnd;
-  u64 bytes = min_of(kFillStepBytes, mapping.start + mapping.bytes - page);
+  u64 bytes = min_of(mapping.shared ? kFillStepBytes : kPage, mapping.start + mapping.bytes - page);
   return map_blocks(pool, mapping, page, bytes, true).ok() ? Fill::kFilled : Fill::kFailed;
 }
 
 bool fill_range(u64 address, u64 bytes) {
   if (load_relaxed(g_mapping_count) == 0 || address + bytes < address) return false;
-  MapLock locked;
   bool any = false;
-  for (u32 i = find(address); i < g_mapping_count && g_mappings[i].start < address + bytes; ++i) {
-    const Mapping& mapping = g_mappings[i];
-    u64 start = max_of(align_down(address, kPage), mapping.start), end = min_of(align_up(address + bytes, kPage), mapping.start + mapping.bytes);
-    vfs::Pool& pool = *current_process().pools[mapping.mount];
-    if (pool.is_cut_off() || !map_blocks(pool, mapping, start, end - start, true).ok()) return false;
+  for (u64 page = align_down(address, kPage); page < address + bytes; page += kPage) {
+    if (is_readable(page)) continue;
+    if (fill_mapping(page) != Fill::kFilled) break;
     any = true;
   }
   return any;

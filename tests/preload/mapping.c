@@ -73,6 +73,17 @@ int main(void) {
   huge[1L << 37] = 'w';
   SHOW(pread(big, c, 1, 1L << 37));
   puts(c);
+  // What the program has made of its private pages stays, whoever touches them without access.
+  int private_fd = open("private", O_CREAT | O_RDWR, 0644);
+  SHOW(ftruncate(private_fd, 8192));
+  SHOW(pwrite(private_fd, "file", 4, 0));
+  char *own = mmap(0, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE, private_fd, 0);
+  own[0] = 'o';
+  SHOW(mprotect(own, 8192, PROT_NONE));
+  SHOW(touch(own));
+  SHOW(pwrite(private_fd, own, 4, 4096));
+  SHOW(mprotect(own, 8192, PROT_READ));
+  SHOW(own[0]);
   // Buffers in a mapping whose file has grown since.
   int grown = open("grown", O_CREAT | O_RDWR, 0644), other = open("other", O_CREAT | O_RDWR, 0644);
   char *room = mmap(0, 65536, PROT_READ | PROT_WRITE, MAP_SHARED, grown, 0);
