@@ -1,5 +1,5 @@
 # needs: script tmux screen su sudo
-# timeout: 60
+# timeout: 180
 # Programs on terminals of their own, with servers and sockets in the directory, and programs as somebody else.
 wait_for() { for _ in $(seq 200); do [ -s "$1" ] && break; sleep 0.05; done; cat "$1"; }
 script -qec 'echo in script > s1; tty -s && echo a terminal; pwd | sed "s/.*\///"' typescript | tr -d '\r'
