@@ -82,8 +82,7 @@ void touch(Store& store, Ino ino, u64 generation, i64 mtime_ns, i64 ctime_ns, i6
   place(stripe.ctime, ctime_ns, Wait::kYes);
   // Who reads waits for nobody: rather no time.
   place(stripe.atime, atime_ns, Wait::kNo);
-  if ((mtime_ns | ctime_ns) == 0) return;
-  if (PMEMFILE_UNLIKELY((mtime_ns | ctime_ns | atime_ns) != 0)) write_times(store, ino, generation, mtime_ns, ctime_ns, atime_ns);
+  if (PMEMFILE_UNLIKELY((mtime_ns | ctime_ns) != 0)) write_times(store, ino, generation, mtime_ns, ctime_ns, atime_ns);
 }
 
 Result<void> flush_times(Store& store, Ino ino, Wait wait) {

@@ -116,7 +116,8 @@ struct Matched {
 
 void close_number(const Matched& matched, u32 fd) {
   set_fd_word(matched.child, fd, 0);
-  if (!matched.owns_numbers) return; // of a child in our memory; they are close-on-exec
+  // Of a child in our memory they are close-on-exec. And a dup2 may have put one of the kernel's there already.
+  if (!matched.owns_numbers || !is_placeholder(fd)) return;
   raw_syscall(SYS_close, fd);
   note_kernel_close(matched.child, fd);
 }

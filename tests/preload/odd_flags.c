@@ -1,5 +1,6 @@
 // Arguments that are rarely given: flags of preadv2 and pwritev2, O_DIRECT, ioctls, statx, file handles, offsets at the end of the world.
 #include "common.h"
+#include <sys/file.h>
 #include <linux/fs.h>
 #include <linux/stat.h>
 #include <sys/ioctl.h>

@@ -100,7 +100,9 @@ int main(void) {
   SHOW(socketpair(AF_UNIX, SOCK_STREAM, 0, ends));
   SHOW(setsockopt(ends[0], SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit));
   alarm(1);
-  SHOW(recv(ends[0], &byte, 1, 0));
+  struct sockaddr_storage from;
+  socklen_t from_bytes = sizeof from;
+  SHOW(recvfrom(ends[0], &byte, 1, 0, (struct sockaddr *)&from, &from_bytes));
   signal(SIGALRM, SIG_DFL);
   sigaction(SIGALRM, 0, &old);
   SHOW(old.sa_handler == SIG_DFL);
