@@ -74,6 +74,12 @@ inline u64 generation_in_place(const journal::Store& store, Ino ino) {
 // Writes times that are only in V to the pool. kNo: not if the inode's stripe is held by somebody, who may be stopped; they stay in V, EAGAIN.
 enum class Wait : u8 { kNo, kYes };
 Result<void> flush_times(journal::Store& store, Ino ino, Wait wait = Wait::kYes);
+// All of them, for the last one that leaves the pool: V may go. What somebody stopped is at stays.
+bool has_times_left(const journal::Store& store);
+void write_out_times(journal::Store& store);
+// Takes over what is only in an earlier V of the pool, whose last users died. Times older than the pool's are left there, and what belongs to
+// nobody any more.
+void adopt_times(journal::Store& store, const shm::Segment& old);
 
 // Puts an inode into the list of those that must not outlive their last user (link count 0, or a truncation that
 // takes several steps). Sets the flag in `attr`; the caller stores the mode. Idempotent.

@@ -15,6 +15,17 @@ shm::Stripe& stripe_of(const Store& store, Ino ino) {
 
 WordPair look(const WordPair& pair) { return WordPair{load_acquire(pair.first), load_acquire(pair.second)}; }
 
+u32 stripes_a_group(const shm::SegmentHeader& header) { return header.inode_count / shm::kTimeGroups; }
+
+// Behind the time itself: who takes the mark away looks at the places after that.
+void mark_left(const Store& store, Ino ino) {
+  shm::SegmentHeader& header = *store.segment.header;
+  u32 group = (raw(shm::inode_key(store.segment, ino)) - header.inode_first) / stripes_a_group(header);
+  u64& word = header.times_left[group / 64];
+  u64 bit = u64{1} << group % 64;
+  if ((load_acquire(word) & bit) == 0) fetch_or(word, bit);
+}
+
 // Puts a time into its place in V; who has the place has its times written to the pool first. False: others were faster, or somebody who may be
 // stopped is in the way.
 bool put(Store& store, WordPair& pair, u64 owner, i64 time, Wait wait) {
@@ -26,7 +37,10 @@ bool put(Store& store, WordPair& pair, u64 owner, i64 time, Wait wait) {
     if (old.first != owner && old.first != 0 && old.second != 0) {
       if (flush_times(store, ino_of_owner(old.first), wait).error() == EAGAIN) return false;
     }
-    if (compare_exchange_pair(pair, old, mine)) return true;
+    if (compare_exchange_pair(pair, old, mine)) {
+      mark_left(store, ino_of_owner(owner));
+      return true;
+    }
   }
   return false;
 }
@@ -100,6 +114,74 @@ Result<void> flush_times(Store& store, Ino ino, Wait wait) {
     store_times(tx, now);
     return tx.commit();
   });
+}
+
+namespace {
+
+// False: somebody who may be stopped is at an inode.
+bool write_out_stripe(Store& store, shm::Stripe& stripe) {
+  WordPair* places[] = {&stripe.mtime, &stripe.ctime, &stripe.atime};
+  WordPair seen[3];
+  for (unsigned i = 0; i < 3; ++i) seen[i] = look(*places[i]);
+  bool all = true;
+  for (unsigned i = 0; i < 3; ++i) {
+    if (seen[i].first == 0 || seen[i].second == 0) continue;
+    Ino ino = ino_of_owner(seen[i].first);
+    if (flush_times(store, ino, Wait::kNo).error() == EAGAIN) {
+      all = false;
+      continue;
+    }
+    // Whoever read the inode before it was written does not miss the time: its sequence has changed.
+    for (unsigned j = i; j < 3; ++j)
+      if (ino_of_owner(seen[j].first) == ino && compare_exchange_pair(*places[j], seen[j], WordPair{0, 0})) seen[j] = WordPair{0, 0};
+  }
+  return all;
+}
+
+template <class Visit>
+void for_each_stripe(const shm::Segment& v, u64 groups, u32 first_group, Visit&& visit) {
+  u32 count = stripes_a_group(*v.header);
+  for (; groups != 0; groups &= groups - 1) {
+    u32 group = first_group + static_cast<u32>(__builtin_ctzll(groups));
+    for (u32 i = 0; i < count; ++i) visit(v.stripe(shm::LockKey{v.header->inode_first + group * count + i}));
+  }
+}
+
+} // namespace
+
+bool has_times_left(const Store& store) {
+  u64 groups = 0;
+  for (const u64& word : store.segment.header->times_left) groups |= load_acquire(word);
+  return groups != 0 && store.medium.writable;
+}
+
+void write_out_times(Store& store) {
+  shm::SegmentHeader& header = *store.segment.header;
+  for (u32 i = 0; i < shm::kTimeGroups / 64; ++i) {
+    if (PMEMFILE_LIKELY(load_acquire(header.times_left[i]) == 0)) continue;
+    u64 groups = exchange(header.times_left[i], u64{0});
+    for_each_stripe(store.segment, groups, i * 64, [&](shm::Stripe& stripe) {
+      if (!write_out_stripe(store, stripe)) fetch_or(header.times_left[i], groups);
+    });
+  }
+}
+
+void adopt_times(Store& store, const shm::Segment& old) {
+  auto adopt = [&](const WordPair& place, i64 Attr::*which) {
+    Ino ino = ino_of_owner(place.first);
+    if (place.first == 0 || place.second == 0) return;
+    auto attr = read(store, ino);
+    auto time = static_cast<i64>(place.second);
+    if (!attr.ok() || times_owner(ino, attr.value().generation) != place.first || attr.value().*which >= time) return;
+    auto only = [&](i64 Attr::*asked) { return asked == which ? time : i64{0}; };
+    touch(store, ino, attr.value().generation, only(&Attr::mtime_ns), only(&Attr::ctime_ns), only(&Attr::atime_ns));
+  };
+  for (u32 i = 0; i < shm::kTimeGroups / 64; ++i)
+    for_each_stripe(old, old.header->times_left[i], i * 64, [&](const shm::Stripe& stripe) {
+      adopt(stripe.mtime, &Attr::mtime_ns);
+      adopt(stripe.ctime, &Attr::ctime_ns);
+      adopt(stripe.atime, &Attr::atime_ns);
+    });
 }
 
 } // namespace pmemfile::inode

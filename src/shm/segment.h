@@ -14,7 +14,7 @@
 namespace pmemfile::shm {
 
 inline constexpr u64 kSegmentMagic = 0x314745534d454d50; // "PMEMSEG1"
-inline constexpr u32 kSegmentVersion = 12;
+inline constexpr u32 kSegmentVersion = 13;
 inline constexpr u64 kMaxDescriptions = 65536; // open file descriptions in the largest V
 
 // An attached process: index of its entry and the generation of the entry's use. 0 is nobody.
@@ -121,7 +121,9 @@ struct SegmentHeader {
   u64 topology_sequence; // advanced by what can make a cached path wrong: see vfs/walk
   u64 used_blocks_delta;
   i64 pool_changed_ns; // ctime of the pool's file when it was last left; another one: somebody has written to it, and this is no V of it
-  u64 reserved[13];
+  // A bit for each kTimeGroups-th of the inode stripes: some of them have times that are not in the pool (inode/times.h).
+  u64 times_left[8];
+  u64 reserved[5];
   char pool_path[256]; // absolute, of the pool when this V was made; empty if unknown. For remove_stale_segments.
 };
 
@@ -150,6 +152,7 @@ constexpr u32 spread(u64 value, u32 count) {
   constexpr unsigned kGroupBits = 6;
   return static_cast<u32>((mix(value >> kGroupBits) << kGroupBits | (value & ((1u << kGroupBits) - 1))) & (count - 1));
 }
+inline constexpr u32 kTimeGroups = 64 * sizeof(SegmentHeader::times_left) / sizeof(u64);
 inline LockKey topology_key(const Segment& v) { return LockKey{v.header->topology_first}; }
 inline LockKey inode_key(const Segment& v, Ino ino) {
   return LockKey{v.header->inode_first + spread(pmemfile::raw(ino), v.header->inode_count)};

@@ -110,6 +110,7 @@ SegmentHeader plan_of(const SegmentHeader& header) {
   plan.slots_waited = 0;
   plan.relinks = plan.topology_sequence = plan.used_blocks_delta = 0;
   plan.pool_changed_ns = 0;
+  for (u64& word : plan.times_left) word = 0;
   return plan;
 }
 

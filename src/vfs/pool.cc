@@ -35,6 +35,7 @@ struct Attach {
   bool alone = false; // has no V but its own
   shm::PoolIdentity identity{};
   layout::State state{};
+  shm::Segment earlier{}; // V of users who died in this boot
 
   Error fail(int error, const char* what) { return vfs::fail(failure, error, path, what); }
 };
@@ -257,7 +258,8 @@ Result<void> find_segment(Attach& a, bool* fresh) {
   }
   if (torn_by_crash(a))
     return a.fail(kErrnoCorrupt, "the operating system crashed while this pool, a file in the page cache, was in use; run fsck.pmemfile -p");
-  if (opened.ok()) shm::unmap_segment(opened.value());
+  if (opened.ok() && opened.value().header->record_epoch == a.state.record_epoch && a.state.boot_id == boot_id()) a.earlier = opened.value();
+  else if (opened.ok()) shm::unmap_segment(opened.value());
   *fresh = true;
   return start_epoch(a, plan);
 }
@@ -305,6 +307,7 @@ Result<void> join(Attach& a, bool fresh) {
   PoolInternals::set_token(pool, registered.value().token_fd);
   if (fresh && !inode::empty_orphans(store, bring_to_rest, &store).ok())
     return a.fail(kErrnoCorrupt, "its orphan lists are damaged; run fsck.pmemfile");
+  if (fresh && a.earlier.base != nullptr) inode::adopt_times(store, a.earlier);
   if (fresh) store_release(store.segment.header->ready, 1u);
   TRY(lock_pool(a.fd, F_RDLCK, true, PoolLock::kPoolAttached));
   // Only now may others come: they find a pool at rest, and a V that somebody alive is using.
@@ -414,6 +417,7 @@ Result<Pool*> Pool::attach(const char* path, const AttachOptions& options, Attac
   Pool* pool = made.value();
   Attach steps{path, options, failure, pool};
   auto result = attach_steps(steps);
+  shm::unmap_segment(steps.earlier);
   if (!result.ok()) {
     if (failure != nullptr && failure->text[0] == '\0') (void)fail(failure, result.error(), path, "the pool cannot be attached");
     PoolInternals::destroy(pool);
@@ -514,6 +518,7 @@ void Pool::give_up_entry() {
 void Pool::leave() {
   if (store_.segment.self != shm::ProcessRef{}) {
     drop_all_handles(store_);
+    if (inode::has_times_left(store_) && !others_at_work(store_.segment)) inode::write_out_times(store_);
     store_release(store_.segment.header->pool_changed_ns, file_changed_ns(pool_fd_));
     give_up_entry();
   }

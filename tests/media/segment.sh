@@ -84,6 +84,26 @@ cat backup > r
 serves "restored in place" "100000 small" on r bash -c "head -c 100000 /dev/zero > $mnt/again && stat -c %s $mnt/again | tr '\n' ' ' && cat $mnt/small"
 "$bin/fsck.pmemfile" -n r > /dev/null || fail "restored in place: damaged"
 
+# ---- Times that are only in V: of a directory in which a name was made, of a file that was read. ----
+# times_of WHAT POOL COMMAND...: `COMMAND` makes a name in d, and the time of that is what the next one finds.
+times_of() {
+  local what=$1 pool=$2 got
+  shift 2
+  on "$pool" bash -c "mkdir -p $mnt/d && touch -d '2001-01-01' $mnt/d"
+  { on "$pool" bash -c ": > $mnt/d/$RANDOM$RANDOM; $*"; } > /dev/null 2>&1
+  got=$(on "$pool" stat -c %y "$mnt/d")
+  [[ $got != 2001* && $got == 20* ]] || fail "$what: the directory's time is '$got'"
+}
+cp --sparse=never p "$disk/times"
+times_of "on a disk" "$disk/times" true
+times_of "on a disk, killed" "$disk/times" 'kill -9 $$'
+times_of "killed" p 'kill -9 $$'
+on p bash -c "mkdir -p $mnt/d && touch -d '2001-01-01' $mnt/d"
+on p bash -c ": > $mnt/d/last"
+rm "$v"
+[[ $(on p stat -c %y "$mnt/d") != 2001* ]] || fail "without the segment of who changed it: the directory has its old time"
+on p rm -r "$mnt/d"
+
 # ---- The same while somebody is there. ----
 busy p
 version=$(od -An -tx1 -j8 -N4 "$v" | tr -d ' ')
