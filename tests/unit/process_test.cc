@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "opens_pool.h"
+#include "vfs/superblock.h"
 
 namespace pmemfile::test {
 namespace {
@@ -168,6 +169,36 @@ TEST_F(ProcessTest, WaiterGetsTheLockWithinMillisecondsOfTheHoldersDeath) {
   ::close(ready[0]), ::close(ready[1]);
 }
 
+// Each change of a lock of the file wakes who waits, before it is time to ask whether the holder lives.
+TEST_F(ProcessTest, WaiterFindsTheDeadHolderWhileOthersLockAndUnlock) {
+  auto file = open("f", O_CREAT | O_RDWR, 3);
+  int ready[2];
+  ASSERT_EQ(pipe(ready), 0);
+  pid_t holder = fork_child([&] {
+    char byte = lock(file, F_WRLCK, F_SETLK, 0, 10) == 0 ? 'y' : 'n';
+    EXPECT_EQ(::write(ready[1], &byte, 1), 1);
+    return pause();
+  });
+  char byte = 0;
+  ASSERT_EQ(::read(ready[0], &byte, 1), 1);
+  ASSERT_EQ(byte, 'y');
+  pid_t busy = fork_child([&] {
+    for (;;) (void)lock(file, F_WRLCK, F_SETLK, 100, 10), (void)lock(file, F_UNLCK, F_SETLK, 100, 10);
+    return 0;
+  });
+  usleep(20'000);
+  kill_child(holder);
+  alarm(20);
+  auto start = std::chrono::steady_clock::now();
+  EXPECT_EQ(lock(file, F_WRLCK, F_SETLKW, 0, 10), 0);
+  auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start).count();
+  alarm(0);
+  EXPECT_LT(ms, 500);
+  kill_child(busy);
+  ::close(ready[0]);
+  ::close(ready[1]);
+}
+
 TEST_F(ProcessTest, ReleasedLockWakesTheWaiterAndGetlkNamesTheHolder) {
   auto file = open("l", O_CREAT | O_RDWR, 3);
   EXPECT_EQ(lock(file, F_WRLCK, F_SETLK, 10, 10), 0);
@@ -208,6 +239,20 @@ TEST_F(ProcessTest, EntriesAreTakenFromTheBottom) {
 }
 
 // Otherwise a reader to whom the pool was opened finds it in use under a segment that it cannot see.
+TEST_F(ProcessTest, TheSegmentOfAnotherBootIsNotUsed) {
+  u64 before = v().header->segment_id;
+  pool_->detach();
+  become(attach(path_));
+  EXPECT_EQ(v().header->segment_id, before);
+  auto state = vfs::read_state(pool_->store().medium);
+  ASSERT_TRUE(state.ok());
+  state.value().boot_id += 2;
+  vfs::write_state(pool_->store().medium, state.value());
+  pool_->detach();
+  become(attach(path_));
+  EXPECT_NE(v().header->segment_id, before);
+}
+
 TEST_F(ProcessTest, TheSegmentFollowsTheRightsOfThePool) {
   auto mode = [&] {
     struct stat st {};
