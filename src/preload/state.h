@@ -148,7 +148,7 @@ struct Process {
 };
 
 // ---- Threads ----------------------------------------------------------------------------------------------------
-inline constexpr unsigned kMaxPending = 32;
+inline constexpr unsigned kMaxPending = 64;
 struct PendingSignal {
   int signal;
   u8 info[128]; // siginfo_t
@@ -161,7 +161,7 @@ struct PathRoom { // for one path argument
 // Stack and scratch room of one thread. The first page is the guard.
 struct alignas(4096) ThreadBlock {
   char guard[4096];
-  char stack[64 * 1024 - 1024]; // its head shares a page with what follows: both are touched by every thread
+  char stack[1024 * 1024 - 1024]; // its head shares a page with what follows: both are touched by every thread
   InFlight* in_flight; // inflight.h
   u32 task_mounts;   // bits of mounts that calls of this thread were about (failed.h)
   u32 pending_count; // signals that came during the call under way: waits end with EINTR

@@ -24,6 +24,11 @@ static void open_and_close(int s) {
   for (int i = 0; i < 3; ++i) close(open("work", O_RDWR));
   ++count;
 }
+static volatile int counted;
+static void count_one(int s) {
+  (void)s;
+  ++counted;
+}
 static void *do_nothing(void *until) {
   while (!*(volatile int *)until) usleep(1000);
   return NULL;
@@ -52,6 +57,24 @@ static void handlers_before_forks(void) {
   pthread_join(thread, NULL);
 }
 
+// Every signal there is comes within one call.
+static void all_at_once(void) {
+  struct sigaction counting = {.sa_handler = count_one, .sa_flags = SA_RESTART};
+  int sent = 0;
+  sigset_t all;
+  sigfillset(&all);
+  sigprocmask(SIG_BLOCK, &all, 0);
+  for (int s = 1; s <= SIGRTMAX; ++s) {
+    if (s == SIGSEGV || s == SIGBUS || sigaction(s, &counting, 0) != 0) continue;
+    kill(getpid(), s);
+    ++sent;
+  }
+  sigprocmask(SIG_UNBLOCK, &all, 0);
+  SHOW(sent > 50);
+  SHOW(counted == sent);
+  for (int s = 1; s <= SIGRTMAX; ++s)
+    if (s != SIGSEGV && s != SIGBUS) signal(s, SIG_DFL);
+}
 int main(void) {
   log_fd = open("log", O_CREAT | O_RDWR, 0644);
   put("work", "");
@@ -103,6 +126,7 @@ int main(void) {
   struct sockaddr_storage from;
   socklen_t from_bytes = sizeof from;
   SHOW(recvfrom(ends[0], &byte, 1, 0, (struct sockaddr *)&from, &from_bytes));
+  all_at_once();
   signal(SIGALRM, SIG_DFL);
   sigaction(SIGALRM, 0, &old);
   SHOW(old.sa_handler == SIG_DFL);
