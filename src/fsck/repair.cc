@@ -72,21 +72,26 @@ Stage earliest(const Report& report) {
   return stage;
 }
 
+void note_mended(Repair& result, const Finding& finding, u64 most) {
+  ++result.repaired;
+  if (result.mended.size() < most) result.mended.push_back(finding);
+}
+
 // Counts and the bitmap, from names and maps that are sound; with `only_add` what is not sound may own anything.
-void finish(Editor& editor, Context& context, Repair& result, bool only_add) {
+void finish(Editor& editor, Context& context, Repair& result, u64 most, bool only_add) {
   for (const Finding& finding : context.report.findings) {
     if (stage_of(finding, context.geometry()) != Stage::kCounts) continue;
     bool addition = finding.code == Code::F1002 || finding.code == Code::F1003 || finding.code == Code::F1006;
     if (only_add && !addition) continue;
     mend_counts(editor, context, finding);
     if (finding.code == Code::F0408) result.lost.push_back(finding.ino);
-    else ++result.repaired;
+    else note_mended(result, finding, most);
   }
   mend_bitmap(editor, context, only_add);
 }
 
 // One walk, and what it found of the earliest stage mended. True: nothing was changed, so there is nothing left for another walk.
-bool walk_and_mend(Editor& editor, Repair& result, Report& report, const Options& options, std::unordered_map<u64, u64>& hunted,
+bool walk_and_mend(Editor& editor, Repair& result, Report& report, const Options& options, u64 most, std::unordered_map<u64, u64>& hunted,
                    bool last) {
   Context context(editor.image(), options);
   context.hunted = std::move(hunted);
@@ -95,18 +100,17 @@ bool walk_and_mend(Editor& editor, Repair& result, Report& report, const Options
   check_structure(context);
   Stage stage = earliest(context.report);
   bool structure_sound = stage >= Stage::kCounts && context.walk_complete;
-  u64 mended = 0;
+  bool mended = false;
   if (stage < Stage::kCounts && !last)
     for (const Finding& finding : context.report.findings)
-      if (stage_of(finding, context.geometry()) == stage && mend(editor, context, finding)) ++mended;
-  result.repaired += mended;
+      if (stage_of(finding, context.geometry()) == stage && mend(editor, context, finding)) note_mended(result, finding, most), mended = true;
   hunted = std::move(context.hunted);
   std::erase_if(hunted, [](const auto& one) { return one.second != 0; });
-  if (mended != 0) return false;
+  if (mended) return false;
   result.structure_damaged = !structure_sound;
   result.lost.clear();
   u64 before = editor.writes();
-  finish(editor, context, result, !structure_sound);
+  finish(editor, context, result, most, !structure_sound);
   report = std::move(context.report);
   // By its new marks a block may show to hold inodes.
   return editor.writes() == before;
@@ -122,7 +126,7 @@ Repair repair(std::span<std::byte> image, Report& report, const Options& options
   exact.replay = false;
   exact.max_findings = 1'000'000;
   std::unordered_map<u64, u64> hunted;
-  for (unsigned walk = 1; !walk_and_mend(editor, result, report, exact, hunted, walk >= kMaxWalks) && walk < 2 * kMaxWalks;) ++walk;
+  for (unsigned walk = 1; !walk_and_mend(editor, result, report, exact, options.max_findings, hunted, walk >= kMaxWalks) && walk < 2 * kMaxWalks;) ++walk;
   return result;
 }
 

@@ -20,6 +20,7 @@ struct Repair {
   std::map<u64, Piece> originals; // by offset: what was there before
   bool unknown_features = false;  // the pool may only be read by this version: nothing was changed
   u64 repaired = 0;               // findings mended
+  std::vector<Finding> mended;    // these, up to Options::max_findings of them: also what only the repair brought to light
   bool structure_damaged = false; // so that only additions were made
   std::vector<u64> lost;          // inodes without a name, to be put into lost+found by the running code
 };

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <set>
+#include <string>
 
 #include "fmt/format.h"
 #include "fsck/check.h"
@@ -82,13 +84,17 @@ void* private_copy(PoolFile& pool) {
 
 // Repairs on a private copy, saves what was there, then stores the changes. The inodes without names are left in `lost`.
 // `changed`: something was.
-int mend(const Arguments& arguments, PoolFile& pool, std::vector<u64>& lost, bool& changed) {
+int mend(const Arguments& arguments, PoolFile& pool, const fsck::Report& before, std::vector<u64>& lost, bool& changed) {
   void* memory = private_copy(pool);
   if (memory == MAP_FAILED) return fail(kExitOperational, fmt::format("cannot map {}: {}", arguments.path, error_text(errno)));
   std::span image(static_cast<std::byte*>(memory), pool.file_bytes());
   fsck::Report report;
   fsck::Repair repair = fsck::repair(image, report, options_of(arguments));
   if (arguments.progress) fmt::print(stderr, "\n");
+  std::set<std::string> known;
+  for (const fsck::Finding& finding : before.findings) known.insert(fsck::to_text(finding));
+  for (const fsck::Finding& finding : repair.mended)
+    if (std::string text = fsck::to_text(finding); known.insert(text).second) fmt::print("found in the repair: {}\n", text);
   int code = 0;
   if (repair.unknown_features)
     fmt::print("{}: uses features that this version does not know: it is not repaired\n", arguments.path);
@@ -111,14 +117,14 @@ int mend(const Arguments& arguments, PoolFile& pool, std::vector<u64>& lost, boo
   return code;
 }
 
-int repair(const Arguments& arguments) {
+int repair(const Arguments& arguments, const fsck::Report& before) {
   std::vector<u64> lost;
   bool changed = false;
   {
     PoolFile pool;
     if (auto error = pool.open(arguments.path, true)) return fail(kExitOperational, *error);
     if (!pool.lock_exclusively()) return fail(kExitOperational, fmt::format("{} is in use", arguments.path));
-    if (int code = mend(arguments, pool, lost, changed)) return code;
+    if (int code = mend(arguments, pool, before, lost, changed)) return code;
   }
   if (!lost.empty()) {
     std::string error;
@@ -160,7 +166,7 @@ int run(const Arguments& arguments) {
                             [](const fsck::Finding& finding) { return finding.code == fsck::Code::F0106; });
   if (report.clean() && !(wanted && marked)) return 0;
   if (!wanted) return kExitErrorsLeft;
-  return repair(arguments);
+  return repair(arguments, report);
 }
 
 } // namespace

@@ -433,6 +433,7 @@ fsck::Repair expect_repaired(Image& image, const std::string& what) {
   fsck::Report report;
   fsck::Repair repair = fsck::repair(image, report);
   EXPECT_FALSE(repair.structure_damaged);
+  EXPECT_EQ(repair.mended.size(), repair.repaired);
   for (int round = 0; round < 2; ++round) {
     u64 lost = 0;
     for (const fsck::Finding& finding : fsck::check(image).findings) {
@@ -508,6 +509,17 @@ TEST_F(FsckTest, EveryKindOfDamageIsRepaired) {
     set_word(image, one.offset, one.value);
     expect_repaired(image, one.what);
   }
+}
+
+TEST_F(FsckTest, WhatOnlyTheRepairBringsToLightIsToldToo) {
+  auto tells = [](const std::vector<fsck::Finding>& findings, Code code) {
+    return std::any_of(findings.begin(), findings.end(), [&](const fsck::Finding& finding) { return finding.code == code; });
+  };
+  // Names lead to a free inode only when the one that cannot be has been freed.
+  Image image = *good_;
+  set_word(image, inode_at(file_, layout::kInodeModeWord), u64{0170000} | u64{42} << 32);
+  EXPECT_FALSE(tells(fsck::check(image).findings, Code::F0615));
+  EXPECT_TRUE(tells(expect_repaired(image, "type").mended, Code::F0615));
 }
 
 TEST_F(FsckTest, DamagedLinesAreBelievedAsFarAsTheRestBearsThemOut) {
