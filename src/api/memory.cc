@@ -134,7 +134,7 @@ Result<u64> map_file(Call& call, const Request& request) {
   auto build = [&]() -> Result<u64> {
     u64 file_bytes = align_up(TRY(inode::read(store, info.ino)).size, kPage);
     u64 shown = file_bytes <= request.offset ? 0 : min_of(size, file_bytes - request.offset);
-    if (shown != 0 && store.medium.writable) TRY(data::materialize(store, info.ino, request.offset, shown));
+    if (shown != 0 && store.medium.writable) TRY(vfs::fill_mapping(*call.task.pool, info.ino, request.offset, shown));
     int where = request.flags & (MAP_FIXED | MAP_FIXED_NOREPLACE);
     u64 at = TRY(map_raw(request.address, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | where, -1, 0));
     if (where != 0) TRY(remove_range(call, at, at + size));

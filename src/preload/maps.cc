@@ -159,7 +159,7 @@ Result<void> map_blocks(vfs::Pool& pool, const Mapping& mapping, u64 address, u6
   u64 size = TRY(inode::read(store, Ino{mapping.ino})).size;
   u64 end = min_of(offset + bytes, align_up(size, kPage));
   if (offset >= end) return {};
-  if (fill && mapping.shared && store.medium.writable) TRY(data::materialize(store, Ino{mapping.ino}, offset, end - offset));
+  if (fill && mapping.shared && store.medium.writable) TRY(vfs::fill_mapping(pool, Ino{mapping.ino}, offset, end - offset));
   u64 first_block = mapping.file_offset / kPage;
   data::Run runs[16];
   for (u64 block = offset / kPage; block < end / kPage;) {
@@ -178,9 +178,13 @@ long check_request(const vfs::DescriptionInfo& info, u64 bytes, int prot, int fl
   constexpr int kType = 0x0f;
   int type = flags & kType;
   if (bytes == 0 || (offset & (kPage - 1)) != 0) return -EINVAL;
-  if (offset + bytes < offset) return -EOVERFLOW;
+  constexpr u64 kMaxBytes = ~u64{0} >> 1;
+  if (offset > kMaxBytes || bytes > kMaxBytes - offset) return -EOVERFLOW;
   if (type != MAP_SHARED && type != MAP_PRIVATE && type != MAP_SHARED_VALIDATE) return -EINVAL;
-  if (type == MAP_SHARED_VALIDATE && (flags & MAP_SYNC) != 0) return -EOPNOTSUPP;
+  // The others are those that MAP_SHARED ignores if it does not know them; MAP_SYNC is not offered.
+  constexpr int kLegacy = kType | MAP_FIXED | MAP_ANONYMOUS | MAP_DENYWRITE | MAP_EXECUTABLE | MAP_GROWSDOWN | MAP_LOCKED | MAP_NORESERVE |
+                          MAP_POPULATE | MAP_NONBLOCK | MAP_STACK | MAP_HUGETLB | MAP_32BIT | 0x80 | 0x3f << 26;
+  if (type == MAP_SHARED_VALIDATE && (flags & ~(kLegacy | MAP_FIXED_NOREPLACE)) != 0) return -EOPNOTSUPP;
   if ((info.flags & O_PATH) != 0) return -EBADF;
   int access = info.flags & O_ACCMODE;
   if (access != O_RDONLY && access != O_RDWR) return -EACCES;

@@ -136,7 +136,7 @@ namespace {
 Result<u32> open_in_passing(Task& task, const inode::Attr& attr, u32& handle) {
   for (u32 i = 0; i < kPassingHandles * 1000; ++i) {
     handle = kFirstPassingHandle + i % kPassingHandles;
-    Result<u32> opened = make_description(*task.pool, attr, O_WRONLY | kOpenedInPassing, handle);
+    Result<u32> opened = with_room(*task.pool, [&] { return make_description(*task.pool, attr, O_WRONLY | kOpenedInPassing, handle); });
     if (opened.error() != EBUSY) return opened;
   }
   return Error(ENFILE);

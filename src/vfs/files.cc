@@ -251,7 +251,8 @@ Result<void> truncate_open(Task& task, Description number, u64 size) {
   Ino ino{description.ino};
   TRY(check_growth(task, ino, size));
   TRY(drop_set_ids(task, ino));
-  return data::truncate(task.pool->store(), ino, size);
+  Store& store = task.pool->store();
+  return with_space(store, [&] { return data::truncate(store, ino, size); });
 }
 
 Result<void> truncate_file(Task& task, Description number, u64 size) {

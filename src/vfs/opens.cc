@@ -515,19 +515,22 @@ Result<void> set_status_flags(Pool& pool, Description description, int flags) {
 Result<void> hold_dir(Pool& pool, Ino dir, u32 handle) {
   inode::Attr attr = TRY(inode::read(pool.store(), dir));
   if (!is_dir(attr.mode)) return Error(ENOTDIR);
-  TRY(make_description(pool, attr, O_PATH | O_DIRECTORY, handle));
+  TRY(with_room(pool, [&] { return make_description(pool, attr, O_PATH | O_DIRECTORY, handle); }));
   return {};
 }
 
 Result<void> pin_mapping(Pool& pool, Description description, u32 handle) {
   shm::Segment& v = open_tables(pool);
-  TRY(make_reference(pool, v.self, handle, static_cast<u32>(description), true));
+  TRY(with_room(pool, [&] { return make_reference(pool, v.self, handle, static_cast<u32>(description), true); }));
   Ino ino{shm::description_at(v, static_cast<u32>(description))->ino};
   if (PMEMFILE_UNLIKELY(shm::is_being_replaced(v, ino))) {
     VTx tx(v, pool.store().waiter, shm::slot_hint(v));
     tx.lock(shm::inode_key(v, ino));
   }
   return {};
+}
+Result<void> fill_mapping(Pool& pool, Ino ino, u64 offset, u64 bytes) {
+  return with_space(pool.store(), [&] { return data::materialize(pool.store(), ino, offset, bytes); });
 }
 Result<void> unpin_mapping(Pool& pool, u32 handle) { return close_handle(pool, handle); }
 

@@ -184,6 +184,8 @@ Result<void> record_lock(Task& task, Description description, int command, struc
 
 // Mappings: pins the inode's blocks (foundations E) for as long as the handle exists; data::runs tells where.
 Result<void> pin_mapping(Pool& pool, Description description, u32 handle);
+// Gives the holes of a range that is mapped shared blocks of zeros (data::materialize).
+Result<void> fill_mapping(Pool& pool, Ino ino, u64 offset, u64 bytes);
 Result<void> unpin_mapping(Pool& pool, u32 handle);
 bool is_mapped(const Pool& pool, Ino ino); // by anybody
 
