@@ -28,13 +28,22 @@ const char* opcode_text(Opcode opcode) {
   return index < sizeof kNames / sizeof kNames[0] ? kNames[index] : "unknown";
 }
 
-Tx::Tx(Store& store, Opcode opcode)
-    : store_(store), slot_(shm::take_slot(store.segment, shm::slot_hint(store.segment), store.waiter)) {
-  lines_ = reinterpret_cast<StagedLine*>(store.staging_of(slot_));
+Tx::Tx(Store& store, Opcode opcode) : store_(store) { begin(opcode); }
+
+PMEMFILE_INLINE void Tx::begin(Opcode opcode) {
+  slot_ = shm::take_slot(store_.segment, shm::slot_hint(store_.segment), store_.waiter);
+  lines_ = reinterpret_cast<StagedLine*>(store_.staging_of(slot_));
   static_assert(sizeof(StagedLine) * layout::kMaxRecordLines <= kStagingBytes);
-  shm::Slot& slot = store.segment.slots[slot_];
+  shm::Slot& slot = store_.segment.slots[slot_];
   store_relaxed(slot.opcode, static_cast<u32>(opcode));
   store_relaxed(slot.phase, static_cast<u32>(shm::SlotPhase::kPlanning));
+}
+
+void Tx::wait_without_slot(shm::LockKey key) {
+  auto opcode = static_cast<Opcode>(load_relaxed(store_.segment.slots[slot_].opcode));
+  shm::release_slot(store_.segment, slot_);
+  shm::wait_for_stripe(store_.segment, key, store_.waiter);
+  begin(opcode);
 }
 
 Tx::~Tx() {
@@ -159,7 +168,12 @@ Result<void> Tx::lock(shm::LockKey key) {
     return Error(kRetryTx);
   }
   if (hurry_ != Hurry::kNo) return lock_soon(key) ? Result<void>() : Result<void>(give_up());
-  shm::lock_stripe(store_.segment, slot_, key, store_.waiter);
+  if (PMEMFILE_UNLIKELY(!shm::lock_stripe_for_a_while(store_.segment, slot_, key, store_.waiter))) {
+    // Behind somebody who may be stopped nothing is kept that others need.
+    missed_ = raw(key);
+    missed_hurry_ = hurry_;
+    return Error(kRetryTx);
+  }
   keys_[key_count_++] = raw(key);
   return {};
 }
@@ -172,8 +186,8 @@ void Tx::reset_for_retry() {
     shm::LockKey key{missed_};
     missed_ = kNoKey;
     if (missed_hurry_ == Hurry::kNo) {
-      shm::lock_stripe(store_.segment, slot_, key, store_.waiter);
-      shm::unlock_stripe(store_.segment, slot_, key);
+      if (shm::lock_stripe_for_a_while(store_.segment, slot_, key, store_.waiter)) shm::unlock_stripe(store_.segment, slot_, key);
+      else wait_without_slot(key);
     } else if (lock_soon(key)) {
       release_locks();
     } else if (missed_hurry_ == Hurry::kOrFail) {

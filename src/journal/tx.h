@@ -117,6 +117,9 @@ class Tx {
   }
 
  private:
+  void begin(Opcode opcode);
+  // Waits until the stripe is given back, and goes on in another slot. Nothing may be held or staged.
+  void wait_without_slot(shm::LockKey key);
   void announce(Ino ino, shm::SlotPhase phase);
   friend class View;
   static constexpr u32 kNoKey = ~u32{0};

@@ -26,6 +26,19 @@ void repair_if_dead(const Segment& v, u64 owner, const Waiter& waiter) {
   if (!process_alive(v, waiter.segment_fd, ref)) waiter.repair(waiter.context, ref);
 }
 
+// Says at the lock, which was seen as `word`, that somebody sleeps, and does. False: nobody woke us, and a dead holder has been repaired.
+bool sleeps_until_woken(Segment& v, u32& lock, u32 word, const Waiter& waiter) {
+  if ((word & kLockWaited) == 0) {
+    if (!compare_exchange(lock, word, word | kLockWaited)) return true;
+    word |= kLockWaited;
+  }
+  // Interrupted by a signal counts as timed out: a timer that is faster would put off the question for ever.
+  if (futex_wait(lock, word, kLivenessCheckNs) == 0) return true;
+  u32 holder = load_acquire(lock) & kLockSlotMask;
+  if (holder != 0 && holder <= v.header->slot_count) repair_if_dead(v, load_acquire(v.slots[holder - 1].owner), waiter);
+  return false;
+}
+
 // One question a process: neighbouring slots of one owner are asked about once.
 void repair_dead_slot_owners(Segment& v, const Waiter& waiter) {
   u64 asked = 0;
@@ -54,28 +67,35 @@ u32 take_slot_slow(Segment& v, u32 hint, const Waiter& waiter) {
   }
 }
 
-void lock_stripe_slow(Segment& v, u32 slot, LockKey key, const Waiter& waiter) {
+bool lock_stripe_slow(Segment& v, u32 slot, LockKey key, const Waiter& waiter, bool for_a_while) {
+  constexpr unsigned kPatience = 2; // sleeps that nobody ends
   u32& lock = v.stripe(key).lock;
   for (unsigned spin = 0; spin < kSpins; ++spin) {
-    if (load_relaxed(lock) == 0 && detail::acquire_free(v.stripe(key), slot)) return;
+    if (load_relaxed(lock) == 0 && detail::acquire_free(v.stripe(key), slot)) return true;
     cpu_relax();
   }
-  for (;;) {
+  for (unsigned in_vain = 0;;) {
     u32 word = load_acquire(lock);
     if ((word & kLockSlotMask) == 0) {
       // Others may sleep, too: who has slept takes the lock with the bit set and so passes the wake-up on.
-      if (compare_exchange(lock, word, (slot + 1) | kLockWaited)) return;
+      if (compare_exchange(lock, word, (slot + 1) | kLockWaited)) return true;
       continue;
     }
-    if ((word & kLockWaited) == 0) {
-      if (!compare_exchange(lock, word, word | kLockWaited)) continue;
-      word |= kLockWaited;
-    }
-    // Interrupted by a signal counts as timed out: a timer that is faster would put off the question for ever.
-    if (futex_wait(lock, word, kLivenessCheckNs) == 0) continue;
-    u32 holder = (load_acquire(lock) & kLockSlotMask);
-    if (holder == 0 || holder > v.header->slot_count) continue;
-    repair_if_dead(v, load_acquire(v.slots[holder - 1].owner), waiter);
+    if (for_a_while && in_vain == kPatience) return false;
+    if (sleeps_until_woken(v, lock, word, waiter)) continue;
+    ++in_vain;
+  }
+}
+
+void wait_for_stripe(Segment& v, LockKey key, const Waiter& waiter) {
+  u32& lock = v.stripe(key).lock;
+  for (;;) {
+    u32 word = load_acquire(lock);
+    if ((word & kLockSlotMask) == 0) return;
+    if (!sleeps_until_woken(v, lock, word, waiter)) continue;
+    // The one that was woken is not the one that takes it.
+    futex_wake(lock, 1);
+    return;
   }
 }
 

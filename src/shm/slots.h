@@ -21,7 +21,10 @@ struct Waiter {
 };
 
 u32 take_slot_slow(Segment& v, u32 hint, const Waiter& waiter);
-void lock_stripe_slow(Segment& v, u32 slot, LockKey key, const Waiter& waiter);
+// With `for_a_while` false, and the stripe not taken, if somebody alive has it for longer than a change takes.
+bool lock_stripe_slow(Segment& v, u32 slot, LockKey key, const Waiter& waiter, bool for_a_while);
+// For who has no slot, and takes nothing: waits until somebody gives the stripe back.
+void wait_for_stripe(Segment& v, LockKey key, const Waiter& waiter);
 // Spins for a moment, and repairs a dead holder; false: somebody alive has it.
 bool lock_stripe_soon(Segment& v, u32 slot, LockKey key, const Waiter& waiter);
 
@@ -88,7 +91,17 @@ inline bool may_hold_more(const Segment& v, u32 slot) {
 inline void lock_stripe(Segment& v, u32 slot, LockKey key, const Waiter& waiter) {
   if (PMEMFILE_UNLIKELY(detail::list_held(v.slots[slot], key) == kMaxHeldLocks)) __builtin_trap();
   if (PMEMFILE_LIKELY(detail::acquire_free(v.stripe(key), slot))) return;
-  lock_stripe_slow(v, slot, key, waiter);
+  lock_stripe_slow(v, slot, key, waiter, false);
+}
+
+// The same, but not behind somebody who may be stopped: false, and nothing is held. A slot is what others need, too, and who waits for long
+// gives his back (wait_for_stripe).
+inline bool lock_stripe_for_a_while(Segment& v, u32 slot, LockKey key, const Waiter& waiter) {
+  u32 place = detail::list_held(v.slots[slot], key);
+  if (PMEMFILE_UNLIKELY(place == kMaxHeldLocks)) __builtin_trap();
+  if (PMEMFILE_LIKELY(detail::acquire_free(v.stripe(key), slot)) || lock_stripe_slow(v, slot, key, waiter, true)) return true;
+  store_release(v.slots[slot].held[place], 0u);
+  return false;
 }
 
 inline bool try_lock_stripe(Segment& v, u32 slot, LockKey key) {

@@ -2,6 +2,31 @@
 
 namespace pmemfile::shm {
 
+// Behind somebody who may be stopped a slot is kept only with what is locked already.
+void VTx::lock_slow(LockKey key) {
+  while (!lock_stripe_for_a_while(v_, slot_, key, waiter_)) {
+    const Slot& s = slot_ref();
+    bool holds = s.vlog_count != 0;
+    for (u32 i = 0; i < s.held_count; ++i) holds |= s.held[i] != 0;
+    if (holds) return lock_stripe(v_, slot_, key, waiter_);
+    wait_without_slot(key);
+  }
+}
+
+void VTx::lock_slow(LockKey first, LockKey second) {
+  while (!lock_stripe_for_a_while(v_, slot_, second, waiter_)) {
+    release_all(v_, slot_);
+    wait_without_slot(second);
+    lock(first);
+  }
+}
+
+void VTx::wait_without_slot(LockKey key) {
+  release_slot(v_, slot_);
+  wait_for_stripe(v_, key, waiter_);
+  slot_ = take_slot(v_, slot_, waiter_);
+}
+
 void repair_vlog(Segment& v, u32 slot) {
   Slot& s = v.slots[slot];
   u32 count = min_of<u32>(load_acquire(s.vlog_count), kMaxVlogWords);

@@ -43,7 +43,14 @@ class VTx {
   VTx& operator=(const VTx&) = delete;
 
   u32 slot() const { return slot_; }
-  void lock(LockKey key) { lock_stripe(v_, slot_, key, waiter_); }
+  void lock(LockKey key) {
+    if (PMEMFILE_UNLIKELY(!try_lock_stripe(v_, slot_, key))) lock_slow(key);
+  }
+  // Both, in this order; behind somebody who has the second the first is given back.
+  void lock(LockKey first, LockKey second) {
+    lock(first);
+    if (PMEMFILE_UNLIKELY(!try_lock_stripe(v_, slot_, second))) lock_slow(first, second);
+  }
   bool try_lock(LockKey key) { return try_lock_stripe(v_, slot_, key); }
   // Waits for a dead holder's repair, and for nobody who may be stopped.
   bool lock_soon(LockKey key) { return lock_stripe_soon(v_, slot_, key, waiter_); }
@@ -93,6 +100,9 @@ class VTx {
   }
 
  private:
+  void lock_slow(LockKey key);
+  void lock_slow(LockKey first, LockKey second);
+  void wait_without_slot(LockKey key);
   Slot& slot_ref() { return v_.slots[slot_]; }
   void free_marked() {
     const Slot& s = slot_ref();

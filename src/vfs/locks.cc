@@ -250,14 +250,19 @@ void mark_locked(const shm::Segment& v, OpenDescription& description, const Requ
     store_release(self->posix_locks, 1u);
 }
 
+// The file whose locks are guarded from here on, for one of its descriptions. EBADF: that was closed meanwhile.
+Result<Ino> lock_file_locks(const shm::Segment& v, VTx& tx, OpenDescription& description) {
+  Ino ino{load_relaxed(description.ino)};
+  tx.lock(shm::description_key(v, static_cast<u64>(&description - shm::description_at(v, 0))), shm::file_locks_key(v, ino));
+  if (description.refs == 0 || description.ino != raw(ino)) return Error(EBADF);
+  return ino;
+}
+
 // One attempt: applied, or EAGAIN with what stood in the way. EBADF: the description was closed meanwhile.
 Result<void> attempt(Pool& pool, OpenDescription& description, const Request& r, Obstacle* obstacle) {
   shm::Segment& v = open_tables(pool);
   VTx tx(v, pool.store().waiter, shm::slot_hint(v));
-  tx.lock(shm::description_key(v, static_cast<u64>(&description - shm::description_at(v, 0))));
-  if (description.refs == 0) return Error(EBADF);
-  Ino ino{description.ino};
-  tx.lock(shm::file_locks_key(v, ino));
+  Ino ino = TRY(lock_file_locks(v, tx, description));
   if (r.unlock && shm::find_lock_list(v, ino) == nullptr) return {};
   LockList* list = TRY(make_lock_list(v, tx, ino));
   if (!r.unlock) mark_locked(v, description, r);
@@ -356,10 +361,7 @@ Result<void> get_lock(Task& task, OpenDescription& description, const Request& r
     FileLock found{};
     {
       VTx tx(v, pool.store().waiter, shm::slot_hint(v));
-      tx.lock(shm::description_key(v, static_cast<u64>(&description - shm::description_at(v, 0))));
-      if (description.refs == 0) return Error(EBADF);
-      Ino ino{description.ino};
-      tx.lock(shm::file_locks_key(v, ino));
+      Ino ino = TRY(lock_file_locks(v, tx, description));
       LockList* list = shm::find_lock_list(v, ino);
       FileLock* conflict = list == nullptr ? nullptr : find_conflict(v, *list, r);
       if (conflict != nullptr) found = *conflict;

@@ -1,6 +1,6 @@
 // A death at every store of every operation, with others at work, and a look at everything while the victim is stopped.
 //
-//   kill_steps [--long] [--every] [--scenario TEXT] [--seed N] [--points N] [--second N] [--second-kills N] [--verbose 1]
+//   kill_steps [--long] [--every] [--scenario TEXT] [--from NAME] [--seed N] [--points N] [--second N] [--second-kills N] [--verbose 1]
 //
 // A process that dies leaves nothing but what it stored into pool and V and what the kernel knows of it. So all deaths
 // between two such stores or system calls are one, and the driver finds these instructions by decoding the window once.
@@ -34,7 +34,7 @@ namespace {
 
 struct Settings {
   bool all = false, every = false, verbose = false;
-  std::string scenario;
+  std::string scenario, from; // `from`: scenarios before this one are left out
   u64 seed = 0, points = 8, second_points = 1, second_kills = 3, second_every = 5;
 };
 
@@ -296,7 +296,10 @@ class Driver {
   bool run() {
     printf("seed %lu\n", settings_.seed);
     bool good = true;
+    bool begun = settings_.from.empty();
     for (const Scenario& scenario : scenarios()) {
+      begun |= scenario.name == settings_.from;
+      if (!begun) continue;
       if (std::string(scenario.name).find(settings_.scenario) == std::string::npos) continue;
       good = run(scenario) && good;
     }
@@ -425,6 +428,8 @@ int main(int argc, char** argv) {
       settings.second_every = 1;
     } else if (arguments.is("--every")) {
       settings.every = true;
+    } else if (arguments.is("--from")) {
+      settings.from = arguments.text();
     } else if (arguments.is("--scenario")) {
       settings.scenario = arguments.text();
     } else if (arguments.is("--seed")) {
@@ -442,7 +447,7 @@ int main(int argc, char** argv) {
       arguments.refuse();
     }
   }
-  if (!arguments.good("kill_steps [--long] [--every] [--scenario TEXT] [--seed N] [--points N] [--second N] [--second-kills N] [--verbose 1]"))
+  if (!arguments.good("kill_steps [--long] [--every] [--scenario TEXT] [--from NAME] [--seed N] [--points N] [--second N] [--second-kills N] [--verbose 1]"))
     return 2;
   return pmemfile::kill_steps::run(settings);
 }

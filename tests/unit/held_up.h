@@ -8,6 +8,7 @@
 #include <fstream>
 #include <functional>
 #include <future>
+#include <thread>
 #include <vector>
 
 #include "data/data.h"

@@ -188,6 +188,59 @@ TEST_F(HeldUpTest, AMoveOfADirectoryThatIsHeldUpBeforeItsCommitDelaysNoOther) {
 }
 
 // An undertaker died over a dead process's handles, and whoever repairs him is stopped: until he is repaired nobody gives them away.
+// Who waits for one that is stopped keeps nothing that others need: neither what he has locked on the way, nor a record slot.
+class BehindAWaiterTest : public HeldUpTest {
+ protected:
+  // `waiters` of `body(i)` wait for the inode of "f", while "g" is made beside them.
+  void waits_alone(unsigned waiters, const std::function<void(unsigned)>& body, bool locks = false) {
+    make("f", 20'000);
+    Ino ino = vfs::resolve(task_, at("f"), vfs::Follow::kYes).value().ino;
+    std::vector<std::future<void>> waiting;
+    {
+      shm::VTx stopped(other_->store().segment, other_->store().waiter, 7);
+      stopped.lock(locks ? shm::file_locks_key(v(), ino) : shm::inode_key(v(), ino));
+      for (unsigned i = 0; i < waiters; ++i) waiting.push_back(std::async(std::launch::async, [&body, i] { body(i); }));
+      std::this_thread::sleep_for(50ms);
+      auto start = std::chrono::steady_clock::now();
+      auto done = std::async(std::launch::async, [&] {
+        for (unsigned i = 0; i < 10; ++i) EXPECT_EQ(vfs::mkdir_at(task_, at("g" + std::to_string(i)), 0755).error(), 0);
+      });
+      EXPECT_EQ(done.wait_for(2s), std::future_status::ready);
+      EXPECT_EQ(waiting.back().wait_for(0s), std::future_status::timeout);
+      auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start).count();
+      EXPECT_LT(ms, 500);
+      stopped.unlock_all();
+      done.get();
+    }
+    for (auto& one : waiting) one.get();
+    for (unsigned i = 0; i < 10; ++i) EXPECT_EQ(vfs::rmdir_at(task_, at("g" + std::to_string(i))).error(), 0);
+    (void)unlink_path("f");
+  }
+};
+
+TEST_F(BehindAWaiterTest, KeepsNoDirectory) {
+  // Which of two stripes comes first depends on the inode's number.
+  for (unsigned round = 0; round < 8; ++round) {
+    make("n" + std::to_string(round), 1);
+    waits_alone(1, [&](unsigned) { EXPECT_EQ(unlink_path("f"), 0); });
+  }
+}
+
+TEST_F(BehindAWaiterTest, KeepsNoSlot) {
+  unsigned slots = static_cast<unsigned>(v().header->slot_count);
+  ASSERT_LE(slots, 16u);
+  waits_alone(3 * slots, [&](unsigned) { EXPECT_EQ(vfs::chmod_at(task_, at("f"), vfs::Follow::kYes, false, 0600).error(), 0); });
+}
+
+TEST_F(BehindAWaiterTest, KeepsNoSlotAtFileLocks) {
+  unsigned slots = static_cast<unsigned>(v().header->slot_count);
+  make("f", 1);
+  std::vector<vfs::Description> open_ones(3 * slots);
+  for (unsigned i = 0; i < 3 * slots; ++i) open_ones[i] = open("f", O_RDWR, 100 + i);
+  waits_alone(3 * slots, [&](unsigned i) { EXPECT_EQ(vfs::flock_file(task_, open_ones[i], LOCK_SH).error(), 0); }, true);
+  for (unsigned i = 0; i < 3 * slots; ++i) EXPECT_EQ(close(100 + i), 0);
+}
+
 TEST_F(HeldUpTest, WhatADeadUndertakerWasAtIsRemembered) {
   auto first = living_child(), second = living_child(); // each has an entry of its own
   for (pid_t pid : {first.second, second.second}) {
