@@ -1,6 +1,6 @@
 // A death at every store of every operation, with others at work, and a look at everything while the victim is stopped.
 //
-//   kill_steps [--long] [--every] [--scenario TEXT] [--from NAME] [--seed N] [--points N] [--second N] [--second-kills N] [--verbose 1]
+//   kill_steps [--long [--complete]] [--every] [--scenario TEXT] [--from NAME] [--seed N] [--points N] [--second N] [--second-kills N] [--verbose 1]
 //
 // A process that dies leaves nothing but what it stored into pool and V and what the kernel knows of it. So all deaths
 // between two such stores or system calls are one, and the driver finds these instructions by decoding the window once.
@@ -9,6 +9,7 @@
 // back, and can do the operation again (or it goes on, with what it changes opened by the survivor); (4) everything is removed; (5) all leave: the tables of V are empty, the checker is
 // content, every block is back. In some rounds a second victim repairs what the first left and is killed as well; in some
 // the survivor changes things all the time; in some nobody repairs anything and the next one to attach recovers the pool.
+// `--long` takes every one, but of what one instruction stores more than 256 times in an operation 96; `--complete` these, too.
 // Exits with 1 after a difference; `--seed` repeats a choice, `--every` takes every instruction.
 #include <fcntl.h>
 #include <poll.h>
@@ -22,6 +23,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <random>
 
 #include "arguments.h"
@@ -34,6 +36,7 @@ namespace {
 
 struct Settings {
   bool all = false, every = false, verbose = false;
+  bool complete = false;
   std::string scenario, from; // `from`: scenarios before this one are left out
   u64 seed = 0, points = 8, second_points = 1, second_kills = 3, second_every = 5;
 };
@@ -329,7 +332,9 @@ class Driver {
       whole.points.clear();
       for (u64 i = 0; i <= length; ++i) whole.points.push_back(i);
     }
-    std::vector<u64> chosen = settings_.all || settings_.every ? whole.points : choose(whole.points, settings_.points);
+    std::vector<u64> chosen = settings_.complete || settings_.every ? whole.points
+                              : settings_.all                       ? thinned(whole)
+                                                                    : choose(whole.points, settings_.points);
     u64 before = rounds_;
     for (u64 steps : chosen) {
       RoundPlan next{.steps = steps, .path = whole.path_to(steps)};
@@ -362,6 +367,29 @@ class Driver {
       }
     }
     return true;
+  }
+
+  // Copies and new blocks are stored by few instructions, thousands of times, where nothing leads to yet. Of what one instruction stores
+  // more than kOften times, the first and the last ones stay, and some in between.
+  std::vector<u64> thinned(const Trace& whole) {
+    constexpr u64 kOften = 256, kEnds = 16, kBetween = 64;
+    std::map<u64, std::vector<u64>> by_instruction;
+    std::vector<u64> chosen;
+    for (u64 point : whole.points)
+      if (point < whole.addresses.size()) by_instruction[whole.addresses[point]].push_back(point);
+      else chosen.push_back(point);
+    for (const auto& [address, points] : by_instruction) {
+      if (points.size() <= kOften) {
+        chosen.insert(chosen.end(), points.begin(), points.end());
+        continue;
+      }
+      chosen.insert(chosen.end(), points.begin(), points.begin() + kEnds);
+      chosen.insert(chosen.end(), points.end() - kEnds, points.end());
+      std::vector<u64> between = choose(std::vector<u64>(points.begin() + kEnds, points.end() - kEnds), kBetween);
+      chosen.insert(chosen.end(), between.begin(), between.end());
+    }
+    std::sort(chosen.begin(), chosen.end());
+    return chosen;
   }
 
   // One of each of `count` equal parts.
@@ -428,6 +456,8 @@ int main(int argc, char** argv) {
       settings.second_every = 1;
     } else if (arguments.is("--every")) {
       settings.every = true;
+    } else if (arguments.is("--complete")) {
+      settings.complete = true;
     } else if (arguments.is("--from")) {
       settings.from = arguments.text();
     } else if (arguments.is("--scenario")) {
@@ -447,7 +477,7 @@ int main(int argc, char** argv) {
       arguments.refuse();
     }
   }
-  if (!arguments.good("kill_steps [--long] [--every] [--scenario TEXT] [--from NAME] [--seed N] [--points N] [--second N] [--second-kills N] [--verbose 1]"))
+  if (!arguments.good("kill_steps [--long [--complete]] [--every] [--scenario TEXT] [--from NAME] [--seed N] [--points N] [--second N] [--second-kills N] [--verbose 1]"))
     return 2;
   return pmemfile::kill_steps::run(settings);
 }
