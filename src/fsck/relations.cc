@@ -126,11 +126,25 @@ bool hangs_on_ring(Context& context, u64 start) {
 } // namespace
 
 void check_orphans(Context& context) {
+  for (InodeBlock& block : context.inode_blocks) block.anchored = block.visited;
   for (unsigned list = 0; list < layout::kOrphanLists; ++list) check_list(context, list);
   visit_pending(context);
 }
 
+// What has links leaves its list when the pool comes to rest, and must hang on something else then. At this point what the roots lead to is anchored.
+static void find_listed_rings(Context& context) {
+  for_each_inode(context, [&](std::size_t i, unsigned index, u16 bit) {
+    const InodeBlock& block = context.inode_blocks[i];
+    if ((block.orphans & bit) == 0 || (block.anchored & bit) != 0 || block.references[index] == 0) return;
+    Inode inode;
+    u64 ino = block.block * kInodesPerBlock + index;
+    if (context.load_inode(ino, inode) && inode.type() == kTypeDir && hangs_on_ring(context, ino))
+      context.find(Code::F0409, inode.offset() + layout::kInodeParent, ino, inode.parent(), 0);
+  });
+}
+
 void find_unreachable(Context& context) {
+  find_listed_rings(context);
   // What the roots and the lists lead to is no part of a ring.
   for (InodeBlock& block : context.inode_blocks) block.anchored = block.visited;
   std::vector<u64> lost;

@@ -48,6 +48,18 @@ class FsckTest : public testing::Test {
   }
   static void remove_segments(const std::string& dir) { (void)system(("rm -f " + dir + "/pmemfile-*").c_str()); }
 
+  // Entries of `dir` that name `old` name another one.
+  static void name_instead(Image& image, Ino dir, Ino old, Ino other) {
+    for (u64 leaf = 0; leaf < image.size(); leaf += layout::kBlockBytes) {
+      if ((word(image, leaf) & 0xffff) != layout::kDirLeafMagic || word(image, leaf + 8) != pmemfile::raw(dir)) continue;
+      for (unsigned entry = 0; entry < layout::kLeafCells; ++entry) {
+        u64 about = leaf + (2 + entry) * 64 + 8;
+        if ((word(image, about) & layout::kBlockNoMask) == pmemfile::raw(old))
+          set_word(image, about, (word(image, about) & ~layout::kBlockNoMask) | pmemfile::raw(other));
+      }
+    }
+  }
+
   static void fill(vfs::Pool& pool) {
     vfs::Credentials credentials{.capabilities = ~u64{0}};
     vfs::Task task;
@@ -562,15 +574,27 @@ TEST_F(FsckTest, DirectoriesInARingAreLostAndFound) {
   Image image = *good_;
   Ino root{geometry().root_ino[0]};
   // /d/e takes /d's place in itself: d is in e, e is in d, and the root has neither.
-  u64 leaf = root_leaf(root) * 4096;
-  for (unsigned entry = 0; entry < layout::kLeafCells; ++entry) {
-    u64 about = leaf + (2 + entry) * 64 + 8;
-    if ((word(image, about) & layout::kBlockNoMask) == pmemfile::raw(directory_))
-      set_word(image, about, (word(image, about) & ~layout::kBlockNoMask) | pmemfile::raw(file_));
-  }
+  name_instead(image, root, directory_, file_);
   set_word(image, inode_at(inner_, layout::inode_map_word(0)), word(image, inode_at(directory_, layout::inode_map_word(0))));
   fsck::Repair repair = expect_repaired(image, "ring");
   EXPECT_FALSE(repair.lost.empty());
+}
+
+// The list leads to it, until the pool comes to rest: what has links leaves it then.
+TEST_F(FsckTest, ARingThatAnOrphanListLeadsToIsOne) {
+  Image image = *good_;
+  // /d is named by itself alone, as its /d/e.
+  name_instead(image, Ino{geometry().root_ino[0]}, directory_, file_);
+  name_instead(image, directory_, inner_, directory_);
+  set_word(image, inode_at(directory_, layout::kInodeParent), pmemfile::raw(directory_));
+  set_word(image, inode_at(directory_, layout::kInodeParentKey), word(image, inode_at(inner_, layout::kInodeParentKey)));
+  set_word(image, geometry().orphan_block * 4096 + pmemfile::raw(directory_) % layout::kOrphanLists * 64, pmemfile::raw(directory_));
+  u64 mode = inode_at(directory_, layout::kInodeModeWord);
+  set_word(image, mode, word(image, mode) | u64{layout::kFlagOrphan} << 16);
+  fsck::Report report = fsck::check(image);
+  EXPECT_TRUE(std::any_of(report.findings.begin(), report.findings.end(), [](const auto& f) { return f.code == Code::F0409; }));
+  fsck::Repair repair = expect_repaired(image, "a ring in a list");
+  EXPECT_EQ(std::count(repair.lost.begin(), repair.lost.end(), pmemfile::raw(directory_)), 1);
 }
 
 TEST_F(FsckTest, APoolOfUnknownFeaturesIsNotChanged) {
