@@ -12,10 +12,12 @@
 namespace pmemfile::preload {
 
 u32 g_mapping_count;
+u64 g_mapping_changes;
 
 namespace {
 
 constexpr u64 kPage = 4096;
+constexpr u64 kUserEnd = (u64{1} << 47) - kPage;
 // Holes of a mapping up to this size are filled at once: system calls may then be given any address of it.
 constexpr u64 kFillAtOnceBytes = 8 << 20;
 constexpr int kProtSem = 8; // PROT_SEM: without effect
@@ -69,6 +71,7 @@ u32 find(u64 address) {
 }
 
 void insert_at(u32 index, const Mapping& mapping) {
+  fetch_add(g_mapping_changes, u64{1});
   for (u32 i = g_mapping_count; i > index; --i) g_mappings[i] = g_mappings[i - 1];
   g_mappings[index] = mapping;
   ++g_mapping_count;
@@ -102,7 +105,15 @@ bool split_at(u64 address) {
   return true;
 }
 
-// Forgets what the table says of a range that is about to be replaced or unmapped.
+bool has_any(u64 start, u64 bytes) {
+  u32 index = find(start);
+  return index != g_mapping_count && g_mappings[index].start < start + bytes;
+}
+// The table must not become full between a call of the kernel and what it says of it.
+bool has_room() { return g_mapping_count + 4 < kMaxMappings; }
+
+// Forgets what the table says of a range that has been replaced or unmapped. Not before: as long as pages of a file can be reached, its blocks
+// have to be pinned.
 bool forget_range(u64 start, u64 bytes) {
   if (!split_at(start) || !split_at(start + bytes)) return false;
   for (u32 index = find(start); index < g_mapping_count && g_mappings[index].start < start + bytes;) erase_at(index);
@@ -200,7 +211,7 @@ long map_file(Call& call, FdWord word, u64 hint, u64 bytes, int prot, int flags,
   if (bad != 0) return bad;
   bytes = align_up(bytes, kPage);
   MapLock locked;
-  if (!make_table() || g_mapping_count + 2 >= kMaxMappings) return -ENOMEM;
+  if (!make_table() || !has_room()) return -ENOMEM;
   Result<u32> handle = new_handle();
   if (!handle.ok()) return -handle.error();
   Result<void> pinned = vfs::pin_mapping(pool, description_of(word), handle.value());
@@ -218,8 +229,8 @@ long map_file(Call& call, FdWord word, u64 hint, u64 bytes, int prot, int flags,
   insert_at(find(mapping.start), mapping);
   Result<void> mapped = map_blocks(pool, mapping, mapping.start, bytes, bytes <= kFillAtOnceBytes || (flags & MAP_POPULATE) != 0);
   if (!mapped.ok()) {
-    forget_range(mapping.start, bytes);
     raw_syscall(SYS_munmap, start, static_cast<long>(bytes));
+    forget_range(mapping.start, bytes);
     return mapped.error() == ESTALE ? -ENODEV : -mapped.error();
   }
   return start;
@@ -292,29 +303,32 @@ bool fill_range(u64 address, u64 bytes) {
   return any;
 }
 
+namespace {
+// A call of the kernel that, if it succeeds, replaces or takes away what is mapped there.
+long replace_range(Call& call, u64 start, u64 bytes) {
+  bytes = align_up(bytes, kPage);
+  if (load_relaxed(g_mapping_count) == 0) return kPassOn;
+  MapLock locked;
+  if (!has_any(start, bytes)) return kPassOn;
+  if (!has_room()) return -ENOMEM;
+  long result = call.kernel();
+  if (!is_syscall_error(result)) forget_range(start, bytes);
+  return result;
+}
+} // namespace
+
 long h_mmap(Call& call) {
   FdWord word = call.file(4);
   int flags = call.fd(3);
   if (word == 0 || (flags & MAP_ANONYMOUS) != 0) {
-    if ((flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) == MAP_FIXED && g_mapping_count != 0) {
-      MapLock locked;
-      forget_range(call.arg(0), align_up(call.arg(1), kPage));
-    }
-    return kPassOn;
+    bool replaces = (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) == MAP_FIXED;
+    return replaces ? replace_range(call, call.arg(0), call.arg(1)) : kPassOn;
   }
   if (!is_file(word)) return -EBADF;
   return map_file(call, word, call.arg(0), call.arg(1), call.fd(2), flags, call.arg(5));
 }
 
-long h_munmap(Call& call) {
-  u64 bytes = align_up(call.arg(1), kPage);
-  MapLock locked;
-  u32 index = find(call.arg(0));
-  if (index == g_mapping_count || g_mappings[index].start >= call.arg(0) + bytes) return kPassOn;
-  long result = call.kernel();
-  if (result == 0 && !forget_range(call.arg(0), bytes)) return -ENOMEM;
-  return result;
-}
+long h_munmap(Call& call) { return replace_range(call, call.arg(0), call.arg(1)); }
 
 // MADV_REMOVE is a hole in the file. The kernel would make it in the pool.
 long h_madvise(Call& call) {
@@ -363,6 +377,7 @@ long protect_mapping(Call& call, Mapping& mapping, int prot) {
   Result<inode::Attr> attr = inode::read(pool.store(), Ino{mapping.ino});
   if (!attr.ok()) return 0;
   mapping.prot = prot;
+  fetch_add(g_mapping_changes, u64{1});
   if (mapping.shared) {
     Result<void> mapped = map_blocks(pool, mapping, mapping.start, mapping.bytes, mapping.bytes <= kFillAtOnceBytes);
     return mapped.ok() ? 0 : -mapped.error();
@@ -411,6 +426,7 @@ long remap(Call& call, const Mapping& old, u64 old_bytes, u64 new_bytes, u64 tar
   long start = raw_syscall(SYS_mmap, static_cast<long>(target), static_cast<long>(new_bytes), PROT_NONE,
                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | flags, -1, 0);
   if (is_syscall_error(start)) return start;
+  forget_range(static_cast<u64>(start), new_bytes); // what MREMAP_FIXED replaced
   Mapping moved = old;
   moved.start = static_cast<u64>(start);
   moved.bytes = new_bytes;
@@ -429,27 +445,20 @@ long remap(Call& call, const Mapping& old, u64 old_bytes, u64 new_bytes, u64 tar
   return start;
 }
 
-} // namespace
-
-long h_mremap(Call& call) {
-  u64 start = call.arg(0), old_bytes = align_up(call.arg(1), kPage), new_bytes = align_up(call.arg(2), kPage);
-  int flags = call.fd(3);
-  MapLock locked;
-  u32 index = find(start);
-  if (index == g_mapping_count || g_mappings[index].start >= start + max_of(old_bytes, u64{1})) {
-    if ((flags & MREMAP_FIXED) != 0) forget_range(call.arg(4), new_bytes);
-    return kPassOn;
-  }
-  if ((start & (kPage - 1)) != 0 || new_bytes == 0) return -EINVAL;
+// A mapping of ours; the lock is held.
+long remap_ours(Call& call, u64 start, u64 old_bytes, u64 new_bytes, int flags) {
+  u64 target = call.arg(4);
+  bool fixed = (flags & MREMAP_FIXED) != 0;
+  if ((flags & MREMAP_DONTUNMAP) != 0) return refuse(call, EINVAL);
+  if ((flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED)) != 0 || (start & (kPage - 1)) != 0 || new_bytes == 0) return -EINVAL;
+  // Nothing may have been touched when the new place turns out to be none.
+  bool beyond = new_bytes > kUserEnd || target > kUserEnd - new_bytes, overlaps = target < start + old_bytes && start < target + new_bytes;
+  if (fixed && ((flags & MREMAP_MAYMOVE) == 0 || (target & (kPage - 1)) != 0 || beyond || overlaps)) return -EINVAL;
   if (old_bytes == 0) return refuse(call, EINVAL);
-  if (g_mapping_count + 4 >= kMaxMappings || !split_at(start) || !split_at(start + old_bytes)) return -ENOMEM;
+  if (!has_room() || !split_at(start) || !split_at(start + old_bytes)) return -ENOMEM;
   Mapping mapping = g_mappings[find(start)];
   if (mapping.start != start || mapping.bytes != old_bytes) return -EFAULT; // crosses mappings
-  if ((flags & MREMAP_FIXED) != 0) {
-    if ((flags & MREMAP_MAYMOVE) == 0) return -EINVAL;
-    forget_range(call.arg(4), new_bytes);
-    return remap(call, mapping, old_bytes, new_bytes, call.arg(4), MAP_FIXED);
-  }
+  if (fixed) return remap(call, mapping, old_bytes, new_bytes, target, MAP_FIXED);
   if (new_bytes <= old_bytes) {
     if (new_bytes == old_bytes) return static_cast<long>(start);
     raw_syscall(SYS_munmap, static_cast<long>(start + new_bytes), static_cast<long>(old_bytes - new_bytes));
@@ -471,6 +480,18 @@ long h_mremap(Call& call) {
   }
   if ((flags & MREMAP_MAYMOVE) == 0) return -ENOMEM;
   return remap(call, mapping, old_bytes, new_bytes, 0, 0);
+}
+
+} // namespace
+
+long h_mremap(Call& call) {
+  u64 start = call.arg(0), old_bytes = align_up(call.arg(1), kPage), new_bytes = align_up(call.arg(2), kPage);
+  int flags = call.fd(3);
+  {
+    MapLock locked;
+    if (has_any(start, max_of(old_bytes, u64{1}))) return remap_ours(call, start, old_bytes, new_bytes, flags);
+  }
+  return (flags & MREMAP_FIXED) != 0 ? replace_range(call, call.arg(4), new_bytes) : kPassOn;
 }
 
 } // namespace pmemfile::preload

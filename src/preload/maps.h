@@ -12,6 +12,7 @@
 namespace pmemfile::preload {
 
 extern u32 g_mapping_count; // 0: munmap and its kin pass at once
+extern u64 g_mapping_changes; // counts: mapped anew, protected otherwise
 
 enum class Fill : u8 { kNotOurs, kFilled, kBeyondEnd, kFailed };
 // For the fault handler, outside a served call.

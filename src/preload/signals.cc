@@ -199,10 +199,13 @@ extern "C" void pmemfile_preload_fault(int signal, siginfo_t* info, void* opaque
     }
     if (survive_pool_fault(signal, reinterpret_cast<u64>(info->si_addr))) return;
     // A fault that filling does not cure is the program's. Once is not enough: another thread may have filled it.
-    u64 address = reinterpret_cast<u64>(info->si_addr);
-    t_thread.fault_repeats = address == t_thread.fault_address ? t_thread.fault_repeats + 1 : 0;
+    u64 address = reinterpret_cast<u64>(info->si_addr), changes = load_relaxed(g_mapping_changes);
+    bool again = address == t_thread.fault_address && changes == t_thread.fault_changes;
+    t_thread.fault_repeats = again ? t_thread.fault_repeats + 1 : 0;
     t_thread.fault_address = address;
-    if (signal == SIGSEGV && t_thread.fault_repeats < 3) {
+    t_thread.fault_changes = changes;
+    if (signal == SIGSEGV && t_thread.fault_repeats >= 3) t_thread.fault_address = 0;
+    else if (signal == SIGSEGV) {
       Fill fill = try_fill(address);
       if (fill != Fill::kFilled) t_thread.fault_address = 0;
       if (fill == Fill::kFilled) return;

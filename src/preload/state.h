@@ -190,6 +190,7 @@ struct ThreadWords {
   struct ChildRun* forking; // a fork of this thread, which its child finds here
   u32 forks_locked; // forks of this thread that are under way and hold Process::lock
   u64 fault_address;
+  u64 fault_changes; // g_mapping_changes then
   u64 altstack_base, altstack_bytes;
   u64 blocked_faults; // SIGSEGV and SIGBUS as the program blocks them (signals.h)
   u64 suspended_at;   // stack pointer of a call that brings a mask of its own; 0: none

@@ -13,10 +13,71 @@ static int touch(volatile char *p) {
   return p[0] == 127 ? 127 : 0;
 }
 
+static void put_file(const char *name, char byte) {
+  static char block[65536];
+  memset(block, byte, sizeof block);
+  int fd = open(name, O_CREAT | O_RDWR | O_TRUNC, 0644);
+  if (write(fd, block, sizeof block) != sizeof block) puts("short");
+  close(fd);
+}
+static int count_other(const char *p, char byte) {
+  int others = 0;
+  for (int i = 0; i < 65536; ++i) others += p[i] != byte;
+  return others;
+}
+// A call that fails to replace a mapping leaves it what it was: its file, not somebody else's blocks.
+static void failing_replacements(void) {
+  for (int how = 0; how < 6; ++how) {
+    put_file("old", 'S');
+    int fd = open("old", O_RDWR);
+    char *m = mmap(0, 65536, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), *k = mmap(0, 65536, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    char *other = mmap(0, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *got = 0;
+    if (how == 0) got = mmap(m, 65536, PROT_READ, MAP_FIXED | MAP_ANONYMOUS, -1, 0);
+    if (how == 1) got = mmap(m, 1UL << 50, PROT_READ, MAP_FIXED | MAP_ANONYMOUS | MAP_PRIVATE, -1, 0);
+    if (how == 2) got = mremap(other, 65536, 65536, MREMAP_FIXED, m);
+    if (how == 3) got = mremap(k, 65536, 1UL << 50, MREMAP_FIXED | MREMAP_MAYMOVE, m);
+    if (how == 4) got = mremap(m, 32768, 32768, MREMAP_FIXED | MREMAP_MAYMOVE, m + 4096);
+    if (how == 5) got = mremap(k, 65536, 65536, MREMAP_FIXED | MREMAP_MAYMOVE, m + 1);
+    printf("way %d: %d, errno %d\n", how, got == MAP_FAILED, errno);
+    close(fd);
+    unlink("old");
+    char name[16];
+    int harmed = 0;
+    for (int i = 0; i < 60; ++i) snprintf(name, sizeof name, "new%d", i), put_file(name, 'V');
+    SHOW(count_other(m, 'S'));
+    memset(m, 'X', 65536);
+    for (int i = 0; i < 60; ++i) {
+      static char block[65536];
+      snprintf(name, sizeof name, "new%d", i);
+      int in = open(name, O_RDONLY);
+      harmed += read(in, block, sizeof block) != sizeof block || count_other(block, 'V') != 0;
+      close(in);
+      unlink(name);
+    }
+    SHOW(harmed);
+    munmap(m, 65536), munmap(k, 65536), munmap(other, 65536);
+  }
+}
+// A hole at the same address again and again is not the same fault again and again.
+static void windows(void) {
+  int fd = open("window", O_CREAT | O_RDWR, 0644);
+  char *at = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  for (int i = 0; i < 12; ++i) {
+    at = mmap(at, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, i * 4096L);
+    ftruncate(fd, (i + 1) * 4096L);
+    SHOW(touch(at));
+    at[0] = (char)i;
+  }
+  munmap(at, 4096);
+}
+
 int main(void) {
   struct sigaction a = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO};
   sigaction(SIGBUS, &a, 0);
   sigaction(SIGSEGV, &a, 0);
+  failing_replacements();
+  windows();
   int fd = open("m", O_CREAT | O_RDWR, 0644);
   SHOW(ftruncate(fd, 10000));
   char *m = mmap(0, 65536, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
