@@ -401,6 +401,7 @@ long h_clone(Call& call) {
 namespace {
 // An orderly end lets go of everything at once; what is left otherwise is found by the others.
 void leave_pools(Call& call) {
+  if (load_relaxed(g_sandboxed)) return;
   for (u32 i = 0; i < g_mount_count; ++i) {
     vfs::Pool* pool = call.process.pools[i];
     if (pool == nullptr) continue;

@@ -342,6 +342,7 @@ long run_target(Call& call, ExecRoom& room, Target& target, const char* script, 
   } else {
     if (target.ours) put_item(state, kItemExecName, std::string_view(shown, strlen(shown)));
     if (call.process.is_traced) put_item(state, kItemTraced, {});
+    if (load_relaxed(g_sandboxed)) put_item(state, kItemSandboxed, {});
     put_names(call.process, state);
     if (target.ours || script != nullptr) put_item(state, kItemComm, part(base_name(shown), 0, 15));
     error = build_environment(call, room, user_envp, variables, state, libraries.dir_view());

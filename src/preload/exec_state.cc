@@ -130,6 +130,8 @@ void adopt_state(const char* text, char** arguments, char** environment) {
       if (mount < g_mount_count) g_process.cwd = Cwd{true, mount, 0, Ino{ino}, 1};
     } else if (item == kItemArgument0) {
       set_argument0(arguments, value);
+    } else if (item == kItemSandboxed) {
+      g_sandboxed = true;
     } else if (item == kItemTraced) {
       g_process.is_traced = true;
     } else if (item == kItemExe) {

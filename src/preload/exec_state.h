@@ -20,6 +20,7 @@ inline constexpr char kItemLibraryDir = 'd';  // directory of links to remove
 inline constexpr char kItemLibraryFd = 'f';   // descriptor to close
 inline constexpr char kItemArgument0 = 'a';   // argv[0] as it should be
 inline constexpr char kItemTraced = 't';      // empty
+inline constexpr char kItemSandboxed = 's';   // empty: g_sandboxed
 inline constexpr char kStateVariable[] = "PMEMFILE_EXEC_STATE";
 
 inline void put_item(Text& out, char item, std::string_view value) {

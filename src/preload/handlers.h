@@ -122,6 +122,7 @@ long h_renameat2(Call& call);
 long h_rmdir(Call& call);
 long h_rt_sigaction(Call& call);
 long h_rt_sigprocmask(Call& call);
+long h_seccomp(Call& call);
 long h_select(Call& call);
 long h_sendfile(Call& call);
 long h_sendmmsg(Call& call);

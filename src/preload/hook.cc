@@ -146,7 +146,8 @@ intercept::Verdict serve(intercept::Frame& frame, Process& process) {
       if (raise_pending(*block, call.nr, call.fd(0), result)) continue;
     }
     if (result == kPassOn) {
-      if (call.nr == SYS_exit && !process.is_child_view) free_thread_block(); // a child in our memory uses its parent's
+      // A child in our memory uses its parent's.
+      if (call.nr == SYS_exit && !process.is_child_view && !load_relaxed(g_sandboxed)) free_thread_block();
       return intercept::Verdict::Pass;
     }
     count_served(call.nr);

@@ -136,9 +136,21 @@ long h_refuse_fd(Call& call) {
   FdWord word = call.file(0);
   return word == 0 ? kPassOn : is_file(word) ? refuse(call, EINVAL) : -EBADF;
 }
-long h_prctl(Call& call) {
-  if (call.arg(0) == PR_SET_SECCOMP) attach_all(call.process);
-  return kPassOn;
+bool g_sandboxed;
+
+namespace {
+long enter_sandbox(Call& call) {
+  attach_all(call.process);
+  long result = call.kernel();
+  if (!is_syscall_error(result)) store_relaxed(g_sandboxed, true);
+  return result;
+}
+} // namespace
+
+long h_prctl(Call& call) { return call.arg(0) == PR_SET_SECCOMP ? enter_sandbox(call) : kPassOn; }
+long h_seccomp(Call& call) {
+  constexpr u64 kSetModeFilter = 1; // 0: strict
+  return call.arg(0) <= kSetModeFilter ? enter_sandbox(call) : kPassOn;
 }
 long h_refuse_pipe(Call&) { return -EBADF; }
 long h_ptrace(Call& call) {
