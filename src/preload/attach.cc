@@ -16,7 +16,10 @@ u32 g_attaching; // lock of attach_now; a child in our memory is alone with its 
 class RaisedLimits {
  public:
   RaisedLimits() {
-    raise(RLIMIT_NOFILE, descriptors_, kEnoughDescriptors);
+    raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, as_arg(&descriptors_));
+    raw_syscall(SYS_prlimit64, 0, RLIMIT_FSIZE, 0, as_arg(&file_size_));
+    // All that the program may have may be in use.
+    raise(RLIMIT_NOFILE, descriptors_, descriptors_.rlim_cur + kEnoughDescriptors);
     raise(RLIMIT_FSIZE, file_size_, RLIM_INFINITY);
     u64 ignore[4] = {1};
     if (is_small()) raw_syscall(SYS_rt_sigaction, SIGXFSZ, as_arg(ignore), as_arg(action_), 8);
@@ -24,7 +27,7 @@ class RaisedLimits {
   ~RaisedLimits() {
     if (is_small()) raw_syscall(SYS_rt_sigaction, SIGXFSZ, as_arg(action_), 0, 8);
     if (is_small()) raw_syscall(SYS_prlimit64, 0, RLIMIT_FSIZE, as_arg(&file_size_), 0);
-    if (descriptors_.rlim_cur < kEnoughDescriptors) raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, as_arg(&descriptors_), 0);
+    raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, as_arg(&descriptors_), 0);
   }
   RaisedLimits(const RaisedLimits&) = delete;
   RaisedLimits& operator=(const RaisedLimits&) = delete;
@@ -32,8 +35,7 @@ class RaisedLimits {
  private:
   static constexpr u64 kEnoughDescriptors = 64;
   bool is_small() const { return file_size_.rlim_cur != RLIM_INFINITY; }
-  static void raise(int resource, struct rlimit& saved, u64 wanted) {
-    raw_syscall(SYS_prlimit64, 0, resource, 0, as_arg(&saved));
+  static void raise(int resource, const struct rlimit& saved, u64 wanted) {
     if (saved.rlim_cur >= wanted) return;
     struct rlimit raised{wanted, max_of<u64>(wanted, saved.rlim_max)};
     if (raw_syscall(SYS_prlimit64, 0, resource, as_arg(&raised), 0) == 0) return;

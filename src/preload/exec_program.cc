@@ -52,7 +52,9 @@ Result<Copy> copy_file(Call& call, u32 mount, Ino ino, std::string_view name) {
   if (size == 0) return Error(ENOEXEC);
   char short_name[250] = {};
   memcpy(short_name, name.data(), min_of<u64>(name.size(), sizeof short_name - 1));
-  long made = raw_syscall(SYS_memfd_create, as_arg(short_name), MFD_CLOEXEC);
+  constexpr unsigned kExecutable = 0x10; // MFD_EXEC of Linux 6.3: for systems where a memory file is not executable otherwise
+  long made = raw_syscall(SYS_memfd_create, as_arg(short_name), MFD_CLOEXEC | kExecutable);
+  if (made == -EINVAL) made = raw_syscall(SYS_memfd_create, as_arg(short_name), MFD_CLOEXEC);
   if (made < 0) return Error(static_cast<int>(-made));
   Copy copy{move_high(static_cast<int>(made)), nullptr, size};
   long room = set_size(copy.fd, size);

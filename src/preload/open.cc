@@ -96,7 +96,7 @@ long open_any(Call& call, int dirfd, const char* path, int flags, u64 mode, unsi
     if (!place.ours) {
       long fd = open_kernel_path(call, dirfd, path, flags, mode, place);
       if (fd == kPassOn && rewritten) fd = kernel_call_with_path(call, path_index, path);
-      if ((flags & O_DIRECTORY) != 0 || place.special == Special::kProcFdDir) {
+      if (!load_relaxed(g_sandboxed) && ((flags & O_DIRECTORY) != 0 || place.special == Special::kProcFdDir)) {
         if (fd == kPassOn) fd = call.kernel();
         if (fd >= 0) note_directory(call, static_cast<int>(fd), place.special);
       }
@@ -291,6 +291,8 @@ long h_close_range(Call& call) {
   unsigned flags = static_cast<unsigned>(call.arg(2));
   constexpr unsigned kUnshare = 2, kSetCloexec = 4;
   if (first > last || (flags & ~(kUnshare | kSetCloexec)) != 0) return -EINVAL;
+  // A table of one thread alone: as with unshare(2), ours has one for all of them.
+  if ((flags & kUnshare) != 0 && is_multi_threaded()) return refuse(call, EINVAL);
   Process& process = call.process;
   u64 end = fd_words_end(process);
   u64 run = first; // start of a stretch without anything of ours

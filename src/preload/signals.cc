@@ -19,6 +19,7 @@ namespace pmemfile::preload {
 namespace {
 
 constexpr u64 kRestorer = 0x04000000; // SA_RESTORER
+constexpr u32 kAutoDisarm = u32{1} << 31; // SS_AUTODISARM
 constexpr u64 kNoHandler = 1;         // SIG_DFL 0, SIG_IGN 1
 
 constexpr u64 bit(int signal) { return u64{1} << (signal - 1); }
@@ -436,11 +437,13 @@ long h_sigaltstack(Call& call) {
   long result = kPassOn;
   if (call.arg(0) != 0) {
     bool off = (wanted.ss_flags & SS_DISABLE) != 0;
-    if (on_alternate_stack(call.frame.rsp())) return -EPERM;
+    // One that disarms itself may be replaced by the handler that stands on it.
+    if (on_alternate_stack(call.frame.rsp()) && !t_thread.altstack_disarms) return -EPERM;
     result = call.kernel();
-    if (result == 0) {
+    if (result == 0 && !on_alternate_stack(call.frame.rsp())) { // else the kernel puts the one before back behind the handler
       t_thread.altstack_base = off ? 0 : reinterpret_cast<u64>(wanted.ss_sp);
       t_thread.altstack_bytes = off ? 0 : wanted.ss_size;
+      t_thread.altstack_disarms = (static_cast<u32>(wanted.ss_flags) & kAutoDisarm) != 0;
     }
   }
   return result;

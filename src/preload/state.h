@@ -148,6 +148,9 @@ struct Process {
 };
 
 // ---- Threads ----------------------------------------------------------------------------------------------------
+// A seccomp filter is in force, or strict mode: only what the program asks for is asked of the kernel, as it may be killed for anything else. Symlinks
+// of the kernel that lead into a pool are not found then, and the pools are left to who buries the process.
+extern bool g_sandboxed;
 inline constexpr unsigned kMaxPending = 64;
 struct PendingSignal {
   int signal;
@@ -192,6 +195,7 @@ struct ThreadWords {
   u64 fault_address;
   u64 fault_changes; // g_mapping_changes then
   u64 altstack_base, altstack_bytes;
+  bool altstack_disarms; // SS_AUTODISARM
   u64 blocked_faults; // SIGSEGV and SIGBUS as the program blocks them (signals.h)
   u64 suspended_at;   // stack pointer of a call that brings a mask of its own; 0: none
   u64 suspended_faults; // what that mask blocks

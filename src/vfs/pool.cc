@@ -66,6 +66,7 @@ Result<void> open_pool_file(Attach& a) {
     fd = raw_syscall(SYS_openat, AT_FDCWD, as_arg(a.path), O_RDONLY | O_CLOEXEC);
   }
   if (fd == -ENOENT) return a.fail(ENOENT, "there is no such pool; mkfs.pmemfile makes one");
+  if (fd == -EMFILE || fd == -ENFILE) return a.fail(static_cast<int>(-fd), "too few descriptors (ulimit -n)");
   if (is_syscall_error(fd)) return a.fail(static_cast<int>(-fd), "the pool cannot be opened: permission or path is wrong");
   a.fd = static_cast<int>(fd);
   identify_pool(a);

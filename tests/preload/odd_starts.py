@@ -39,6 +39,18 @@ def main():
     def limit(which, value):
         return lambda: resource.setrlimit(which, (value, resource.getrlimit(which)[1]))
 
+    def check_used_up():
+        """A path is looked at when all descriptors that the program may have are in use: that needs none."""
+        nonlocal failures
+        program = ("import os, sys\ntry:\n  while True: os.open('/dev/null', 0)\nexcept OSError: pass\n"
+                   "os.write(1, b'there' if os.path.isdir(sys.argv[1]) else b'missing')")
+        done = subprocess.run([sys.executable, "-c", program, mount], env={**environment, "LD_PRELOAD": preload}, cwd="/", capture_output=True,
+                              preexec_fn=limit(resource.RLIMIT_NOFILE, 64), timeout=60)
+        if done.stdout != b"there":
+            failures += 1
+            print(f"all descriptors in use: {done}")
+
+    check_used_up()
     check("plain")
     check("standard input is closed", before=lambda: os.close(0))
     check("standard error is closed", before=lambda: os.close(2))

@@ -74,7 +74,31 @@ static void coroutine(void) {
   }
 }
 
+// The handler on a stack that disarms itself may set another one.
+static volatile int replaced = -2;
+static void on_own(int s) {
+  (void)s;
+  static char other[1 << 16];
+  stack_t next = {.ss_sp = other, .ss_size = sizeof other};
+  replaced = sigaltstack(&next, NULL);
+  replaced += operations();
+}
+static void disarming(void) {
+  static char room[1 << 16];
+  stack_t own = {.ss_sp = room, .ss_size = sizeof room, .ss_flags = (int)(1u << 31) /* SS_AUTODISARM */}, now;
+  struct sigaction action = {.sa_handler = on_own, .sa_flags = SA_ONSTACK};
+  SHOW(sigaltstack(&own, NULL));
+  sigaction(SIGUSR1, &action, NULL);
+  for (int i = 0; i < 2; ++i) {
+    raise(SIGUSR1);
+    SHOW(replaced);
+    SHOW(sigaltstack(NULL, &now));
+    SHOW(now.ss_sp == room);
+  }
+}
+
 int main(void) {
+  disarming();
   // A handler in a handler: two frames of the kernel's, 3.3 KiB each with AVX-512, and 4 KiB for what the handlers do.
   size_t bytes = 2 * getauxval(AT_MINSIGSTKSZ) + 4096;
   operations();

@@ -17,7 +17,19 @@ static void *work(void *arg) {
   return NULL;
 }
 
+// A thread that gives itself a table of descriptors of its own does not close those of the others; or it is refused.
+static void *close_its_own(void *unused) {
+  syscall(SYS_close_range, 3, ~0u, 2 /* CLOSE_RANGE_UNSHARE */);
+  return unused;
+}
+
 int main(void) {
+  int kept = open("kept", O_CREAT | O_RDWR, 0644);
+  pthread_t closer;
+  pthread_create(&closer, NULL, close_its_own, NULL);
+  pthread_join(closer, NULL);
+  SHOW(write(kept, "x", 1));
+  close(kept);
   pthread_t t[8];
   pthread_attr_t a;
   pthread_attr_init(&a);
