@@ -13,13 +13,14 @@
 #include "preload/handlers.h"
 #include "preload/names_of.h"
 #include "preload/paths.h"
+#include "preload/procfs.h"
 #include "preload/report.h"
 #include "preload/signals.h"
 
 namespace pmemfile::preload {
 namespace {
 
-constexpr u64 kStateBytes = 8192;
+constexpr u64 kStateBytes = 24 * 1024; // three paths, and names of descriptors
 
 // Counts a null-terminated array of the program; -EFAULT, -E2BIG.
 long count_pointers(u64 array) {
@@ -106,6 +107,17 @@ void put_pools(Call& call, Text& state) {
   }
 }
 
+// A list of the program's with something of ours in front; null: no room.
+const char* put_in_front(ExecRoom& room, Text& state, std::string_view variable, std::string_view name, std::string_view ours, std::string_view separator) {
+  FixedText<kPathBytes + 64> front;
+  front << name << "=" << ours << separator;
+  if (front.truncated()) return nullptr;
+  FixedText<64> restore;
+  restore << name << " " << (front.view().size() - name.size() - 1);
+  put_item(state, kItemRestore, restore.view());
+  return room.keep(front.view(), part(variable, name.size() + 1));
+}
+
 } // namespace
 
 // Copies the program's environment and adds what the next image needs.
@@ -125,17 +137,11 @@ long build_environment(Call& call, ExecRoom& room, u64 user_envp, long count, Te
     if (has_name(variable, "LD_PRELOAD") && g_config.library != nullptr) {
       has_preload = true;
       if (!names_library(variable + 11)) {
-        put_item(state, kItemRestore, whole);
-        FixedText<512> front;
-        front << "LD_PRELOAD=" << g_config.library << ":";
-        variable = room.keep(front.view(), part(whole, 11));
+        variable = put_in_front(room, state, whole, "LD_PRELOAD", std::string_view(g_config.library, strlen(g_config.library)), ":");
       }
     } else if (!library_dirs.empty() && has_name(variable, "LD_LIBRARY_PATH")) {
       has_libraries = true;
-      put_item(state, kItemRestore, whole);
-      FixedText<512> front;
-      front << "LD_LIBRARY_PATH=" << library_dirs << (whole.size() > 16 ? ":" : "");
-      variable = room.keep(front.view(), part(whole, 16));
+      variable = put_in_front(room, state, whole, "LD_LIBRARY_PATH", library_dirs, whole.size() > 16 ? ":" : "");
     }
     if (variable == nullptr) return -E2BIG;
     room.envp[out++] = variable;
@@ -203,7 +209,8 @@ long find_target(Call& call, int dirfd, const char* path, unsigned options, int 
           (wanted == X_OK && (attr.value().mode & 0111) == 0))
         return -EACCES;
       target.ours = true;
-      target.name = path;
+      target.name = place.own_exe ? g_exe_path : path;
+      target.is_own_exe = place.own_exe;
       target.mount = place.mount;
       target.ino = attr.value().ino;
       target.mode = attr.value().mode;
@@ -320,7 +327,7 @@ long run_target(Call& call, ExecRoom& room, Target& target, const char* script, 
   int program = -1;
   if (target.ours) {
     // Of a script it is the interpreter's.
-    const char* program_name = script != nullptr ? target.name : path;
+    const char* program_name = script != nullptr || target.is_own_exe ? target.name : path;
     Result<ProgramCopy> copy = copy_program(call, target.mount, target.ino, program_name, variable_of(user_envp, variables, "LD_LIBRARY_PATH"), CopyFor::kKernel, libraries, state);
     if (!copy.ok()) return -copy.error();
     program = copy.value().fd;

@@ -57,6 +57,7 @@ struct Target { // what is to be executed
   Ino ino{};
   u32 mode = 0;
   const char* name = nullptr; // by which it was found
+  bool is_own_exe = false;    // as /proc/self/exe
   const char* kernel_path = nullptr; // if not ours
   int kernel_dirfd = AT_FDCWD;
   int flags = 0;

@@ -55,12 +55,13 @@ void take_handles(u32 mount) {
 
 void restore_variable(char** environment, std::string_view text) {
   u64 name = 0;
-  while (name < text.size() && text[name] != '=') ++name;
+  while (name < text.size() && text[name] != ' ') ++name;
+  std::string_view number = part(text, name);
+  u64 bytes = parse_u64(number);
   for (char** at = environment; *at != nullptr; ++at)
-    if (strlen(*at) > name && memcmp(*at, text.data(), name) == 0 && (*at)[name] == '=') {
-      // What was put in front of the old value is longer than nothing: the old text fits where the new one stands.
-      memmove(*at, text.data(), text.size());
-      (*at)[text.size()] = '\0';
+    if (strlen(*at) > name + bytes && memcmp(*at, text.data(), name) == 0 && (*at)[name] == '=') {
+      char* value = *at + name + 1;
+      memmove(value, value + bytes, strlen(value + bytes) + 1);
       return;
     }
 }

@@ -15,7 +15,7 @@ inline constexpr char kItemComm = 'n';        // its name for prctl(PR_SET_NAME)
 inline constexpr char kItemExecName = 'e';    // AT_EXECFN as the program gave it
 inline constexpr char kItemOpenedAs = 'o';    // descriptor, directory's inode and path by which it was opened
 inline constexpr char kItemHide = 'h';        // once per variable that we added
-inline constexpr char kItemRestore = 'r';     // "NAME=value": a variable that we changed, as it was
+inline constexpr char kItemRestore = 'r';     // NAME and how many bytes we put in front of its value
 inline constexpr char kItemLibraryDir = 'd';  // directory of links to remove
 inline constexpr char kItemLibraryFd = 'f';   // descriptor to close
 inline constexpr char kItemArgument0 = 'a';   // argv[0] as it should be

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include "preload/known.h"
+#include "preload/procfs.h"
 
 namespace pmemfile::preload {
 namespace {
@@ -291,6 +292,21 @@ bool is_leaf(Process& process, int dirfd, const char* path, u64 bytes, u64 stamp
   return link <= 0;
 }
 
+// What runs is a copy; /proc/self/exe leads to what was copied, as long as that is there.
+void lead_to_own_exe(Call& call, unsigned options, Place& place) {
+  if (place.special != Special::kProcExe || (options & kFollowLast) == 0 || g_exe_path[0] == '\0') return;
+  int mount = mount_of_path(g_exe_path);
+  if (mount < 0) return;
+  std::string_view text(g_exe_path, strlen(g_exe_path));
+  text.remove_prefix(g_mounts[mount].point.size());
+  vfs::At at{root_of(call, static_cast<u32>(mount)), text};
+  vfs::Task task = make_task(call, static_cast<u32>(mount));
+  if (!vfs::resolve(task, at, vfs::Follow::kYes).ok()) return;
+  set_ours(place, static_cast<u32>(mount), at.dir, at.path, false);
+  place.special = Special::kNone;
+  place.own_exe = true;
+}
+
 // A path that does not begin with a mount point and is not relative to a directory of ours.
 long locate_kernel_path(Call& call, int dirfd, const char* path, u64 bytes, unsigned options, unsigned room, Place& place) {
   Process& process = call.process;
@@ -298,6 +314,7 @@ long locate_kernel_path(Call& call, int dirfd, const char* path, u64 bytes, unsi
     if (path[0] != '/') return 0;
     long by_text = walk_kernel_path(call, dirfd, path, 0, options, room, place); // names of /proc/self, and ways down and up again
     place.resolved = nullptr;
+    lead_to_own_exe(call, options, place);
     return place.hidden ? -ENOENT : by_text;
   }
   bool walk_last = (options & kFollowLast) != 0 && (options & kLastIsChecked) == 0;
@@ -327,6 +344,7 @@ long locate_kernel_path(Call& call, int dirfd, const char* path, u64 bytes, unsi
   else
     error = walk_kernel_path(call, dirfd, path, plain_bytes, options, room, place);
   if (place.hidden) return -ENOENT;
+  if (PMEMFILE_UNLIKELY(place.special == Special::kProcExe)) lead_to_own_exe(call, options, place);
   // Under a name like ".." the text before it is no directory that anything else would ask for.
   bool odd_last = bytes - dir_bytes <= 2 && path[dir_bytes] == '.';
   bool cacheable = (options & kNeverKnown) == 0 && (path[0] == '/' ? !starts_with(path, "/proc") : dirfd == AT_FDCWD) && dir_bytes != bytes && !odd_last;

@@ -38,6 +38,7 @@ struct Place {
   Special special = Special::kNone;
   bool through_link = false; // a symlink of the kernel was followed,
   bool magic = false;        // or one of /proc/self that leads to something of ours
+  bool own_exe = false;    // /proc/self/exe of a program of a pool, followed: g_exe_path
   bool hidden = false;     // names a descriptor that the program does not have
 };
 
