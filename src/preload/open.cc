@@ -104,7 +104,8 @@ long open_any(Call& call, int dirfd, const char* path, int flags, u64 mode, unsi
       options = (options & ~kLastIsChecked) | kNeverKnown;
       continue;
     }
-    if (place.special == Special::kProcFdLink || place.special == Special::kProcCwd) return -ELOOP;
+    bool makes = (flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL);
+    if (place.special == Special::kProcFdLink || place.special == Special::kProcCwd) return makes ? -EEXIST : -ELOOP;
     vfs::Task task = make_task(call, place.mount);
     Result<u64> opened = open_in_pool(call, task, place, flags, static_cast<u32>(mode & 07777));
     if (opened.error() != vfs::kEscaped) return to_long(opened);

@@ -152,6 +152,12 @@ Step walk_component(Walk& walk, const char* name, u64 bytes, const char* rest, u
   bool follow = (options & kFollowLast) != 0;
   if (bytes == 1 && name[0] == '.') return Step::kGoOn;
   if (bytes == 2 && name[0] == '.' && name[1] == '.') {
+    // Out of what is no directory there is no way: the kernel will say so.
+    bool may_ask = walk.done_bytes != 0 && walk.done_bytes + 2 < kPathBytes && !load_relaxed(g_sandboxed);
+    if (may_ask && ask_what_is_there(AT_FDCWD, walk.done, walk.done_bytes) == -ENOTDIR) {
+      walk.missing = true;
+      return Step::kFinished;
+    }
     while (walk.done_bytes != 0 && walk.done[--walk.done_bytes] != '/') {}
     return Step::kGoOn;
   }

@@ -16,6 +16,25 @@ static int open_how(int dir, const char *path, uint64_t flags, uint64_t mode, ui
 }
 #define TRY_HOW(path, flags, resolve) SHOW(open_how(dir, path, flags, 0, resolve))
 
+// From the kernel's side into the pool by "..": not out of a file.
+static void up_and_in(const char *cwd) {
+  char side[] = "/tmp/resolving-XXXXXX", path[8192];
+  if (mkdtemp(side) == NULL) return;
+  snprintf(path, sizeof path, "%s/etc", side);
+  symlink("/etc", path);
+  static const char *const ways[] = {"etc/..", "etc/passwd/../..", "etc/passwd/.", "etc/none/../.."};
+  for (int i = 0; i < 4; ++i) {
+    snprintf(path, sizeof path, "%s/%s%s/top", side, ways[i], cwd);
+    printf("by %s: ", ways[i]);
+    SHOW(open(path, O_RDONLY) >= 0 ? 0 : -1);
+  }
+  int file = open("top", O_RDWR);
+  snprintf(path, sizeof path, "/proc/self/fd/%d", file);
+  SHOW(open(path, O_CREAT | O_EXCL | O_RDWR, 0644));
+  snprintf(path, sizeof path, "%s/etc", side);
+  unlink(path), rmdir(side);
+}
+
 int main(void) {
   char cwd[4000], away[4096];
   getcwd(cwd, sizeof cwd);
@@ -26,6 +45,7 @@ int main(void) {
   symlink("/etc", "d/etc"), symlink("loop", "d/loop"), symlink("..", "d/dotdot"), symlink("/", "d/root"), symlink("/..", "d/rootup");
   snprintf(away, sizeof away, "%s/d/in", cwd);
   symlink(away, "d/full");
+  up_and_in(cwd);
   int dir = open("d", O_RDONLY | O_DIRECTORY);
   static const uint64_t ways[] = {0, RESOLVE_BENEATH, RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_XDEV};
   static const char *const paths[] = {"in", "./in", "e/deep", "e/../in", "..", "../top", "../d/in", "e/../../d/in", "rel", "down", "up",
