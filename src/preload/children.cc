@@ -426,7 +426,12 @@ long h_exit(Call& call) {
 }
 long h_exit_group(Call& call) {
   report_at_exit(call.process);
-  if (!is_multi_threaded() || call.process.is_child_view) leave_pools(call);
+  if (!is_multi_threaded() || call.process.is_child_view) {
+    leave_pools(call);
+    return kPassOn;
+  }
+  for (u32 i = 0; i < g_mount_count; ++i)
+    if (vfs::Pool* pool = call.process.pools[i]; pool != nullptr && !load_relaxed(g_sandboxed)) pool->write_out_times();
   return kPassOn;
 }
 

@@ -516,10 +516,14 @@ void Pool::give_up_entry() {
   token_fd_ = -1;
 }
 
+void Pool::write_out_times() {
+  if (store_.segment.self != shm::ProcessRef{} && inode::has_times_left(store_) && !others_at_work(store_.segment)) inode::write_out_times(store_);
+}
+
 void Pool::leave() {
   if (store_.segment.self != shm::ProcessRef{}) {
     drop_all_handles(store_);
-    if (inode::has_times_left(store_) && !others_at_work(store_.segment)) inode::write_out_times(store_);
+    write_out_times();
     store_release(store_.segment.header->pool_changed_ns, file_changed_ns(pool_fd_));
     give_up_entry();
   }

@@ -44,6 +44,8 @@ class Pool {
   // The same for a process that is about to end: mappings and descriptors are left to the kernel, which takes them
   // down together for less.
   void leave();
+  // For a process that ends with other threads at work, and cannot leave: what would be lost with V (inode::write_out_times).
+  void write_out_times();
 
   journal::Store& store() { return store_; }
   const journal::Store& store() const { return store_; }

@@ -191,6 +191,16 @@ struct Change {
   bool add = true; // false: remove
 };
 
+// In a full pool a list that does not grow is written over the old one, if what changes fits one record. What moves moves to the front, so that
+// nothing is read from where the new list has been staged.
+void stage_in_place(Tx& tx, BlockNo block, NewList& list) {
+  for (u64 line = 0; line < layout::kLinesPerBlock; ++line) {
+    u64 words[layout::kLineWords];
+    for (u64& word : words) word = list.next();
+    tx.store_line(journal::block_offset(block) + line * layout::kLineBytes, words);
+  }
+}
+
 Result<void> stage_xattrs(Tx& tx, inode::Attr& attr, const Change& change) {
   journal::View view = tx.view();
   BlockNo old_block = TRY(block_of(view, attr.ino, identity_of(attr)));
@@ -211,18 +221,26 @@ Result<void> stage_xattrs(Tx& tx, inode::Attr& attr, const Change& change) {
   if (bytes > layout::kXattrBytes) return Error(ENOSPC);
   BlockNo new_block{0};
   if (bytes != 0) {
-    alloc::MetaBlock fresh = TRY(alloc::take_meta(tx));
-    journal::write_fresh_block(tx, fresh.block, fresh.was_meta, [&](unsigned, u64(&words)[layout::kLineWords]) {
-      for (u64& word : words) word = list.next();
-    });
+    Result<alloc::MetaBlock> fresh = alloc::take_meta(tx);
+    if (fresh.error() == ENOSPC && bytes <= old_bytes) {
+      stage_in_place(tx, old_block, list);
+      new_block = old_block;
+    } else {
+      alloc::MetaBlock taken = TRY(fresh);
+      journal::write_fresh_block(tx, taken.block, taken.was_meta, [&](unsigned, u64(&words)[layout::kLineWords]) {
+        for (u64& word : words) word = list.next();
+      });
+      new_block = taken.block;
+    }
     if (list.faulted()) return Error(EFAULT);
-    new_block = fresh.block;
   }
-  if (raw(old_block) != 0) TRY(inode::release_or_leave(tx, old_block, attr.ino));
+  if (raw(old_block) != 0 && new_block != old_block) TRY(inode::release_or_leave(tx, old_block, attr.ino));
   inode::store_xattr_block(tx, attr.ino, new_block);
   attr.ctime_ns = inode::now_ns();
   inode::store_times(tx, attr);
-  TRY(tx.commit());
+  Result<void> committed = tx.commit();
+  if (committed.error() == journal::kRecordFull) return Error(ENOSPC);
+  TRY(committed);
   if (PMEMFILE_UNLIKELY(tx.leaves())) inode::forget_orphan(tx.store());
   return {};
 }

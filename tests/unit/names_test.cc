@@ -489,5 +489,35 @@ TEST_F(SmallNamesTest, full_pool_refuses_and_loses_nothing) {
   EXPECT_EQ(mkdir("again"), 0);
 }
 
+TEST_F(SmallNamesTest, attributes_are_removed_and_replaced_in_a_full_pool) {
+  ASSERT_EQ(make("f"), 0);
+  auto set = [&](const char* name, std::string value) {
+    return vfs::setxattr_at(task_, at("f"), vfs::Follow::kYes, false, name, value.data(), value.size(), 0).error();
+  };
+  auto get = [&](const char* name) {
+    char value[64];
+    auto got = vfs::getxattr_at(task_, at("f"), vfs::Follow::kYes, false, name, value, sizeof value);
+    return got.ok() ? std::string(value, got.value()) : "errno " + std::to_string(got.error());
+  };
+  ASSERT_EQ(set("user.one", "first"), 0);
+  ASSERT_EQ(set("user.two", "second"), 0);
+  ASSERT_EQ(set("user.three", "third"), 0);
+  auto big = open("big", O_CREAT | O_RDWR, 3);
+  std::string block(4096, 'x');
+  data::IoVec vector{block.data(), block.size()};
+  while (vfs::write_file(task_, big, -1, &vector, 1).ok()) {
+  }
+  EXPECT_EQ(set("user.four", "more"), ENOSPC);
+  EXPECT_EQ(set("user.two", "SECOND"), 0);
+  EXPECT_EQ(vfs::removexattr_at(task_, at("f"), vfs::Follow::kYes, false, "user.one").error(), 0);
+  EXPECT_EQ(get("user.one"), "errno " + std::to_string(ENODATA));
+  EXPECT_EQ(get("user.two"), "SECOND");
+  EXPECT_EQ(get("user.three"), "third");
+  EXPECT_EQ(vfs::removexattr_at(task_, at("f"), vfs::Follow::kYes, false, "user.two").error(), 0);
+  EXPECT_EQ(get("user.three"), "third");
+  EXPECT_EQ(vfs::removexattr_at(task_, at("f"), vfs::Follow::kYes, false, "user.three").error(), 0);
+  EXPECT_EQ(close(3), 0);
+}
+
 } // namespace
 } // namespace pmemfile::test
