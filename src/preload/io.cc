@@ -33,14 +33,23 @@ long move_contents(Call& call, FdWord word, bool write, i64 offset, const data::
   return PMEMFILE_UNLIKELY(result == -EFAULT) && fill_buffers(vectors, count) ? move() : result;
 }
 
+// As access_ok() in Linux: told by the numbers alone; with five levels of page tables a program may have 56 bits.
+bool may_be_users(const data::IoVec& vector) {
+  constexpr u64 kUserEnd = (u64{1} << 56) - 4096;
+  return vector.bytes <= kUserEnd && reinterpret_cast<u64>(vector.base) <= kUserEnd - vector.bytes;
+}
+// What is wrong with the descriptor is said before what is wrong with a buffer.
+long refuse_buffers(Call& call, FdWord word, bool write, long error) {
+  int flags = vfs::info(call.pool(mount_of(word)), description_of(word)).flags, access = flags & O_ACCMODE;
+  return (flags & O_PATH) != 0 || access == (write ? O_RDONLY : O_WRONLY) ? -EBADF : error;
+}
+
 long one_buffer(Call& call, bool write, i64 offset) {
   FdWord word = call.file(0);
   if (!is_file(word)) return -EBADF;
   data::IoVec vector{call.pointer<void>(1), call.arg(2)};
-  if (vector.bytes > kMaxTransfer) {
-    if (static_cast<i64>(vector.bytes) < 0) return -EINVAL;
-    vector.bytes = kMaxTransfer;
-  }
+  if (PMEMFILE_UNLIKELY(!may_be_users(vector))) return refuse_buffers(call, word, write, -EFAULT);
+  vector.bytes = min_of(vector.bytes, kMaxTransfer);
   return move_contents(call, word, write, offset, &vector, 1, 0);
 }
 
@@ -55,6 +64,7 @@ long take_vectors(Call& call, data::IoVec*& vectors, u32& count) {
   count = static_cast<u32>(wanted);
   for (u32 i = 0; i < count; ++i) {
     if (static_cast<i64>(vectors[i].bytes) < 0) return -EINVAL;
+    if (!may_be_users(vectors[i])) return -EFAULT;
     if (vectors[i].bytes > kMaxTransfer - total) vectors[i].bytes = kMaxTransfer - total;
     total += vectors[i].bytes;
   }
@@ -67,7 +77,7 @@ long many_buffers(Call& call, bool write, i64 offset, int rwf_flags) {
   data::IoVec* vectors = nullptr;
   u32 count = 0;
   long error = take_vectors(call, vectors, count);
-  if (error != 0) return error;
+  if (error != 0) return refuse_buffers(call, word, write, error);
   return move_contents(call, word, write, offset, vectors, count, rwf_flags);
 }
 
@@ -150,7 +160,8 @@ long h_fsync(Call& call) { return sync_descriptor(call, false); }
 long h_fdatasync(Call& call) { return sync_descriptor(call, true); }
 long h_syncfs(Call& call) { return sync_descriptor(call, false); }
 long h_sync_file_range(Call& call) {
-  if ((call.arg(3) & ~u64{7}) != 0 || static_cast<i64>(call.arg(1)) < 0 || static_cast<i64>(call.arg(2)) < 0) return -EINVAL;
+  if ((call.arg(3) & ~u64{7}) != 0 || static_cast<i64>(call.arg(1)) < 0 || static_cast<i64>(call.arg(1) + call.arg(2)) < static_cast<i64>(call.arg(1)))
+    return -EINVAL;
   return sync_descriptor(call, true);
 }
 // Advice: nothing has to be read ahead.

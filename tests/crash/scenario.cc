@@ -151,6 +151,8 @@ std::vector<Scenario> make_scenarios() {
       {"setxattr", small, {[](A& a) { a.set_attribute("/f", "user.a", "value"); }}},
       {"setxattr-again", [](A& a) { small(a); a.set_attribute("/f", "user.a", "value"); }, {[](A& a) { a.set_attribute("/f", "user.b", text(300)); }}},
       {"removexattr", [](A& a) { small(a); a.set_attribute("/f", "user.a", "value"); }, {[](A& a) { a.remove_attribute("/f", "user.a"); }}},
+      {"removexattr-in-a-full-pool", [](A& a) { small(a); a.set_attribute("/f", "user.a", text(200)); a.set_attribute("/f", "user.b", text(300)); a.fill("/full", 0); }, {[](A& a) { a.remove_attribute("/f", "user.a"); }}},
+      {"setxattr-again-in-a-full-pool", [](A& a) { small(a); a.set_attribute("/f", "user.a", text(200)); a.set_attribute("/f", "user.b", text(300)); a.fill("/full", 0); }, {[](A& a) { a.set_attribute("/f", "user.a", text(200, 'N')); }}},
       {"unlink-with-xattr", [](A& a) { small(a); a.set_attribute("/f", "user.a", "value"); }, {[](A& a) { a.unlink("/f"); }}},
       {"split-leaf", nearly_full_leaf, {[](A& a) { a.link("/f", long_name(15)); }}},
       {"rmdir-of-split-directory", [](A& a) { nearly_full_leaf(a); for (int i = 15; i < 20; ++i) a.link("/f", long_name(i)); a.unlink("/d/g"); for (int i = 0; i < 20; ++i) a.unlink(long_name(i)); }, {[](A& a) { a.remove_directory("/d"); }}},

@@ -30,6 +30,19 @@ int main(void) {
   struct iovec v[2] = {{two, 4}, {wild, 4}};
   lseek(fd, 0, SEEK_SET);
   SHOW(readv(fd, v, 2));
+  // Lengths that no address space has: the numbers alone say so, also behind buffers that are good.
+  struct iovec endless[2] = {{two, 1}, {two, INT64_MAX}};
+  int only_written = open("f", O_WRONLY), only_read = open("f", O_RDONLY);
+  SHOW(preadv(fd, endless, 2, 0));
+  SHOW(pwritev(fd, endless, 2, 0));
+  SHOW(readv(only_written, endless, 2));
+  SHOW(readv(only_written, (struct iovec *)wild, 2));
+  SHOW(writev(only_read, endless, 2));
+  SHOW(syscall(SYS_read, fd, two, -1L));
+  SHOW(syscall(SYS_write, fd, two, -1L));
+  SHOW(syscall(SYS_write, only_read, two, -1L));
+  SHOW(sync_file_range(fd, INT64_MAX, 100, 0));
+  close(only_written), close(only_read);
   SHOW(fcntl(fd, F_SETLK, wild));
   SHOW(syscall(SYS_utimensat, AT_FDCWD, "f", wild, 0));
   SHOW(syscall(SYS_statx, AT_FDCWD, "f", 0, STATX_ALL, wild));
