@@ -94,6 +94,10 @@ void fill(Runner& r, const std::string& directory) {
     make_file(r.names.back(), 0);
   }
 }
+// The directory is no longer for being shared by more: an operation lists all of it.
+void fill_part(Runner& r) {
+  for (long i = r.number; i < kFiles; i += r.runners) make_file(in(r.common, "f", i), 0);
+}
 void fill_own(Runner& r) { fill(r, r.own); }
 void fill_common(Runner& r) { fill(r, r.common); }
 const char* name_of(Runner& r, long i) { return r.names[static_cast<std::size_t>(spread(i, kFiles))].c_str(); }
@@ -151,7 +155,7 @@ const Case kCases[] = {
     {"MRPM", fill_common, [](Runner& r, long i) { open_close(name_of(r, i)); }},
     {"MRPH", [](Runner& r) { r.path = in(r.common, "data", 0); }, [](Runner& r, long) { open_close(r.path.c_str()); }},
     {"MRDL", fill_own, [](Runner& r, long) { list(r.own); }, 2},
-    {"MRDM", fill_common, [](Runner& r, long) { list(r.common); }, 2},
+    {"MRDM", fill_part, [](Runner& r, long) { list(r.common); }, 2},
     {"MWCL", [](Runner&) {}, [](Runner& r, long i) { make_and_remove(r, r.own, i); }},
     {"MWCM", [](Runner&) {}, [](Runner& r, long i) { make_and_remove(r, r.common, i); }},
     {"MWRL", fill_own, [](Runner& r, long i) { rename_there_and_back(r, r.own, i); }},
