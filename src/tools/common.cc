@@ -10,6 +10,7 @@
 
 #include "fmt/format.h"
 #include "layout/state.h"
+#include "vfs/failure.h"
 
 namespace pmemfile::tools {
 
@@ -92,9 +93,11 @@ std::string find_library(const std::string& name) {
 PoolFile::~PoolFile() {
   pmem::unmap(mapped_.medium);
   if (fd_ >= 0) close(fd_);
+  if (lock_fd_ >= 0) close(lock_fd_);
 }
 
 std::optional<std::string> PoolFile::open(const std::string& path, bool writable) {
+  path_ = path;
   fd_ = ::open(path.c_str(), (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC);
   if (fd_ < 0) return fmt::format("cannot open {}: {}", path, error_text(errno));
   auto bytes = pmem::file_bytes(fd_);
@@ -120,18 +123,34 @@ std::optional<std::string> PoolFile::open(const std::string& path, bool writable
   return std::nullopt;
 }
 
-bool PoolFile::lock_exclusively() {
+namespace {
+struct flock one_byte(short type, vfs::PoolLock which) {
   struct flock lock{};
-  lock.l_type = F_WRLCK;
+  lock.l_type = type;
   lock.l_whence = SEEK_SET;
+  lock.l_start = static_cast<off_t>(which);
   lock.l_len = 1;
-  if (fcntl(fd_, F_OFD_SETLK, &lock) == 0) return true;
-  // Opened for reading only, a write lock is not to be had: ask who would be in the way.
-  if (errno != EBADF) return false;
-  lock.l_type = F_WRLCK;
-  lock.l_pid = 0;
-  return fcntl(fd_, F_OFD_GETLK, &lock) == 0 && lock.l_type == F_UNLCK;
+  return lock;
 }
+bool take(int fd, short type, vfs::PoolLock which) {
+  struct flock lock = one_byte(type, which);
+  return fcntl(fd, F_OFD_SETLK, &lock) == 0;
+}
+bool is_free(int fd, vfs::PoolLock which) {
+  struct flock lock = one_byte(F_WRLCK, which);
+  return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type == F_UNLCK;
+}
+} // namespace
+
+bool PoolFile::lock_exclusively() {
+  if (take(fd_, F_WRLCK, vfs::PoolLock::kPoolUse)) return true;
+  if (errno != EBADF) return false;
+  lock_fd_ = ::open(path_.c_str(), O_RDWR | O_CLOEXEC);
+  if (lock_fd_ >= 0) return take(lock_fd_, F_WRLCK, vfs::PoolLock::kPoolUse);
+  return take(fd_, F_RDLCK, vfs::PoolLock::kPoolUse) && take(fd_, F_RDLCK, vfs::PoolLock::kPoolAlone) && is_free(fd_, vfs::PoolLock::kPoolAttached);
+}
+
+bool PoolFile::is_in_use() const { return !is_free(fd_, vfs::PoolLock::kPoolUse); }
 
 layout::GeometryFault read_geometry(const PoolFile& pool, layout::Geometry& geometry) {
   auto first_fault = layout::GeometryFault::kNone;

@@ -44,11 +44,14 @@ class PoolFile {
   pmem::Medium& medium() { return mapped_.medium; }
   // What a writing attachment would get.
   pmem::Persistence level() const { return level_; }
-  // The exclusive kernel lock that a process alone on the pool holds; false: in use.
+  // Keeps everybody out until this object ends; false: in use. Who may only read the file keeps out those who write, by the locks of a reader
+  // that is alone (docs/architecture.md, "Processes").
   bool lock_exclusively();
+  bool is_in_use() const;
 
  private:
-  int fd_ = -1;
+  int fd_ = -1, lock_fd_ = -1; // `lock_fd_`: for writing, if `fd_` is not; a write lock takes that
+  std::string path_;
   pmem::Mapped mapped_;
   pmem::Persistence level_ = pmem::Persistence::kVolatile;
 };

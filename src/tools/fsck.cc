@@ -134,6 +134,10 @@ int repair(const Arguments& arguments, const fsck::Report& before) {
   }
   PoolFile pool;
   if (auto error = pool.open(arguments.path, false)) return fail(kExitOperational, *error);
+  if (!pool.lock_exclusively()) {
+    fmt::print("{}: is in use again, and is not checked a second time\n", arguments.path);
+    return changed ? kExitCorrected : 0;
+  }
   fsck::Report report = check(arguments, pool);
   print(arguments, report);
   return (changed ? kExitCorrected : 0) | (report.clean() ? 0 : kExitErrorsLeft);

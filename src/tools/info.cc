@@ -57,7 +57,7 @@ int info(const std::string& path, bool live, bool json) {
     return complain(kExitFailed, "{}: both copies of the state are damaged: run fsck.pmemfile", path);
   Json whole = describe(path, pool, geometry, count_space(pool, geometry));
   whole["state"] = Json{{"record_epoch", state.record_epoch}, {"dirty", (state.flags & layout::kStateDirty) != 0},
-                        {"in_use", !pool.lock_exclusively()}};
+                        {"in_use", pool.is_in_use()}};
   std::string error;
   if (live) whole["live"] = read_live(pool, geometry, state, error);
   if (json) {

@@ -72,6 +72,30 @@ expect 1 "copy of what is missing" "$bin/pmemfile" cp p:/none .
 # fsck
 expect 0 "a sound pool" "$bin/fsck.pmemfile" p
 says clean
+# Programs that come and go beside it: it keeps them waiting, or says that the pool is in use, and never takes what they are at for damage.
+"$bin/mkfs.pmemfile" -q busy 64M
+mkdir many
+(cd many && seq -f f%g 3000 | xargs touch)
+"$bin/pmemfile" cp -r many busy:/ # so that a check takes a while
+touch going
+while [ -e going ]; do
+  PMEMFILE_POOLS="$PWD/mnt-busy:$PWD/busy" LD_PRELOAD="$bin/src/preload/libpmemfile.so" sh -c \
+    "cd $PWD/mnt-busy; for i in 1 2 3 4; do echo text > \$i; mkdir d\$i; mv \$i d\$i; rm -r d\$i; done" > /dev/null 2>&1
+done &
+checked=0
+for _ in $(seq 150); do
+  "$bin/fsck.pmemfile" -n busy > out 2>&1
+  status=$?
+  case $status in
+    0) checked=$((checked + 1)) ;;
+    8) ;;
+    *) echo "FAILED: fsck beside programs: status $status: $(head -3 out)"; failed=1; break ;;
+  esac
+done
+rm going
+wait
+[ "$checked" -gt 0 ] || { echo "FAILED: fsck beside programs never found the pool free"; failed=1; }
+rm busy
 expect 8 "no pool" "$bin/fsck.pmemfile" none
 expect 16 "contradicting options" "$bin/fsck.pmemfile" -n -y p
 printf '\377' | dd of=p bs=1 seek=50 conv=notrunc status=none
