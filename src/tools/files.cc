@@ -59,6 +59,10 @@ class Side {
   bool status(const std::string& path, struct stat& out) const {
     return (pool_ != nullptr ? pmemfile_lstat(pool_, path.c_str(), &out) : lstat(path.c_str(), &out)) == 0;
   }
+  // What a copy to this path would be written to.
+  bool status_followed(const std::string& path, struct stat& out) const {
+    return (pool_ != nullptr ? pmemfile_stat(pool_, path.c_str(), &out) : stat(path.c_str(), &out)) == 0;
+  }
   std::string target(const std::string& path) const {
     char text[4096];
     ssize_t size = pool_ != nullptr ? pmemfile_readlink(pool_, path.c_str(), text, sizeof text)
@@ -72,34 +76,34 @@ class Side {
     return (pool_ != nullptr ? pmemfile_mkdir(pool_, path.c_str(), 0700) : mkdir(path.c_str(), 0700)) == 0;
   }
   // Mode and times of what was copied, last of all.
-  void finish(const std::string& path, const struct stat& from) const {
+  bool finish(const std::string& path, const struct stat& from) const {
     struct timespec times[2] = {from.st_atim, from.st_mtim};
-    if (pool_ != nullptr) {
-      if (!S_ISLNK(from.st_mode)) pmemfile_chmod(pool_, path.c_str(), from.st_mode & 07777);
-      pmemfile_utimensat(pool_, PMEMFILE_AT_CWD, path.c_str(), times, PMEMFILE_AT_SYMLINK_NOFOLLOW);
-    } else {
-      if (!S_ISLNK(from.st_mode)) (void)!chmod(path.c_str(), from.st_mode & 0777);
-      utimensat(AT_FDCWD, path.c_str(), times, AT_SYMLINK_NOFOLLOW);
-    }
+    bool link = S_ISLNK(from.st_mode);
+    if (pool_ != nullptr)
+      return (link || pmemfile_chmod(pool_, path.c_str(), from.st_mode & 07777) == 0) &&
+             pmemfile_utimensat(pool_, PMEMFILE_AT_CWD, path.c_str(), times, PMEMFILE_AT_SYMLINK_NOFOLLOW) == 0;
+    return (link || chmod(path.c_str(), from.st_mode & 0777) == 0) && utimensat(AT_FDCWD, path.c_str(), times, AT_SYMLINK_NOFOLLOW) == 0;
   }
-  std::vector<std::string> names(const std::string& path) const;
+  // False, with errno: it cannot be read, or not to its end.
+  bool names(const std::string& path, std::vector<std::string>& found) const;
   PMEMfilepool* pool() const { return pool_; }
 
  private:
   PMEMfilepool* pool_;
 };
 
-std::vector<std::string> Side::names(const std::string& path) const {
-  std::vector<std::string> found;
+bool Side::names(const std::string& path, std::vector<std::string>& found) const {
   alignas(8) char buffer[32768];
   PMEMfile* dir = nullptr;
   int fd = -1;
   if (pool_ != nullptr) dir = pmemfile_open(pool_, path.c_str(), PMEMFILE_O_RDONLY | PMEMFILE_O_DIRECTORY);
   else fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (dir == nullptr && fd < 0) return found;
+  if (dir == nullptr && fd < 0) return false;
+  int error = 0;
   for (;;) {
     long size = pool_ != nullptr ? pmemfile_getdents64(pool_, dir, reinterpret_cast<linux_dirent64*>(buffer), sizeof buffer)
                                  : getdents64(fd, buffer, sizeof buffer);
+    if (size < 0) error = errno;
     if (size <= 0) break;
     for (long at = 0; at < size;) {
       auto* entry = reinterpret_cast<struct dirent64*>(buffer + at);
@@ -111,7 +115,8 @@ std::vector<std::string> Side::names(const std::string& path) const {
   if (dir != nullptr) pmemfile_close(pool_, dir);
   if (fd >= 0) close(fd);
   std::sort(found.begin(), found.end());
-  return found;
+  errno = error;
+  return error == 0;
 }
 
 // One open file of either side.
@@ -160,63 +165,84 @@ class Copier {
  public:
   Copier(Side from, Side to, bool recursive) : from_(from), to_(to), recursive_(recursive) {}
 
-  // False after the first failure, which has been reported.
+  // What fails is reported, and the rest copied. False: something has.
   bool copy(const std::string& from, const std::string& to) {
-    struct Item {
-      std::string from, to;
-    };
-    std::vector<Item> pending{{from, to}};
-    std::vector<std::pair<std::string, struct stat>> directories;
-    while (!pending.empty()) {
-      Item item = pending.back();
-      pending.pop_back();
+    pending_.push_back({from, to});
+    while (!pending_.empty()) {
+      Item item = pending_.back();
+      pending_.pop_back();
       struct stat status{};
-      if (!from_.status(item.from, status)) return report(item.from);
-      if (S_ISDIR(status.st_mode)) {
-        if (!recursive_) return complain(kExitFailed, "{} is a directory: use -r", item.from), false;
-        struct stat there{};
-        if (!to_.make_directory(item.to) && !(to_.status(item.to, there) && S_ISDIR(there.st_mode))) return report(item.to);
-        directories.push_back({item.to, status});
-        for (const std::string& name : from_.names(item.from)) pending.push_back({join(item.from, name), join(item.to, name)});
-        continue;
-      }
-      if (!copy_one(item.from, item.to, status)) return false;
-      to_.finish(item.to, status);
+      if (!from_.status(item.from, status)) fail(item.from);
+      else if (S_ISDIR(status.st_mode)) copy_directory(item, status);
+      else if (copy_one(item.from, item.to, status) && !to_.finish(item.to, status)) fail(item.to);
     }
     // From the innermost out, so that nothing is added to a directory whose time has been set.
-    for (auto it = directories.rbegin(); it != directories.rend(); ++it) to_.finish(it->first, it->second);
-    return true;
+    for (auto it = directories_.rbegin(); it != directories_.rend(); ++it)
+      if (!to_.finish(it->first, it->second)) fail(it->first);
+    return good_;
   }
 
  private:
-  bool report(const std::string& path) {
-    complain(kExitFailed, "{}: {}", path, error_text(errno));
-    return false;
+  struct Item {
+    std::string from, to;
+  };
+  // Device numbers tell pools and kernel file systems apart.
+  static bool same(const struct stat& a, const struct stat& b) { return a.st_dev == b.st_dev && a.st_ino == b.st_ino; }
+
+  bool fail(const std::string& path) { return fail_with(fmt::format("{}: {}", path, error_text(errno))); }
+  bool fail_with(const std::string& text) {
+    complain(kExitFailed, "{}", text);
+    return good_ = false;
+  }
+  void copy_directory(const Item& item, const struct stat& status) {
+    if (!recursive_) return void(fail_with(fmt::format("{} is a directory: use -r", item.from)));
+    // What was made for the copy is no part of it.
+    if (!directories_.empty() && same(status, root_))
+      return void(fail_with(fmt::format("cannot copy a directory, {}, into itself, {}", item.from, directories_[0].first)));
+    struct stat there{};
+    if (!to_.make_directory(item.to)) {
+      int error = errno;
+      bool exists = to_.status(item.to, there) && S_ISDIR(there.st_mode);
+      errno = error;
+      if (!exists) return void(fail(item.to));
+    }
+    if (directories_.empty() && !to_.status(item.to, root_)) return void(fail(item.to));
+    if (same(status, root_)) return void(fail_with(fmt::format("{} and {} are the same directory", item.from, item.to)));
+    directories_.push_back({item.to, status});
+    std::vector<std::string> names;
+    if (!from_.names(item.from, names)) fail(item.from);
+    for (const std::string& name : names) pending_.push_back({join(item.from, name), join(item.to, name)});
   }
   bool copy_one(const std::string& from, const std::string& to, const struct stat& status) {
-    if (S_ISLNK(status.st_mode)) return to_.make_symlink(from_.target(from), to) || report(to);
-    if (!S_ISREG(status.st_mode)) return complain(kExitFailed, "{}: neither file, directory nor symlink", from), false;
+    if (S_ISLNK(status.st_mode)) return to_.make_symlink(from_.target(from), to) || fail(to);
+    if (!S_ISREG(status.st_mode)) return fail_with(fmt::format("{}: neither file, directory nor symlink", from));
     Stream source(from_.pool(), from, false);
-    if (!source.good()) return report(from);
+    if (!source.good()) return fail(from);
+    struct stat there{};
+    if (to_.status_followed(to, there) && same(status, there)) return fail_with(fmt::format("{} and {} are the same file", from, to));
     Stream target(to_.pool(), to, true);
-    if (!target.good()) return report(to);
+    if (!target.good()) return fail(to);
     std::vector<char> buffer(256 * 1024);
     for (;;) {
       ssize_t size = source.read(buffer.data(), buffer.size());
-      if (size < 0) return report(from);
-      if (size == 0) return target.finish() || report(to);
-      if (!target.write(buffer.data(), static_cast<std::size_t>(size))) return report(to);
+      if (size < 0) return fail(from);
+      if (size == 0) return target.finish() || fail(to);
+      if (!target.write(buffer.data(), static_cast<std::size_t>(size))) return fail(to);
     }
   }
 
   Side from_, to_;
-  bool recursive_;
+  bool recursive_, good_ = true;
+  struct stat root_{}; // of the copy's first directory
+  std::vector<Item> pending_;
+  std::vector<std::pair<std::string, struct stat>> directories_;
 };
 
 int copy(const std::vector<std::string>& paths, bool recursive) {
   Place to = parse_place(paths.back());
   Pool to_pool = to.pool.empty() ? nullptr : open_pool(to.pool);
   if (!to.pool.empty() && !to_pool) return kExitFailed;
+  int result = 0;
   for (std::size_t i = 0; i + 1 < paths.size(); ++i) {
     Place from = parse_place(paths[i]);
     if (from.pool.empty() && to.pool.empty()) return complain(kExitUsage, "name a file in a pool as POOL:/path");
@@ -229,9 +255,9 @@ int copy(const std::vector<std::string>& paths, bool recursive) {
     bool into = target.status(path, status) && S_ISDIR(status.st_mode);
     if (!into && paths.size() > 2) return complain(kExitFailed, "{} is not a directory", paths.back());
     if (into) path = join(path, last_name(from.path));
-    if (!Copier(source, target, recursive).copy(from.path, path)) return kExitFailed;
+    if (!Copier(source, target, recursive).copy(from.path, path)) result = kExitFailed;
   }
-  return 0;
+  return result;
 }
 
 std::string mode_text(u32 mode) {
@@ -258,14 +284,18 @@ int list(const std::string& text, bool details) {
   struct stat status{};
   if (!side.status(place.path, status)) return complain(kExitFailed, "{}: {}", text, error_text(errno));
   bool directory = S_ISDIR(status.st_mode);
-  for (const std::string& name : directory ? side.names(place.path) : std::vector<std::string>{place.path}) {
+  std::vector<std::string> names;
+  bool whole = !directory || side.names(place.path, names);
+  if (!whole) complain(kExitFailed, "{}: {}", text, error_text(errno));
+  if (!directory) names = {place.path};
+  for (const std::string& name : names) {
     std::string path = directory ? join(place.path, name) : name;
     if (details && side.status(path, status))
       fmt::print("{} {:3} {:5} {:5} {:12} {} ", mode_text(status.st_mode), status.st_nlink, status.st_uid, status.st_gid,
                  status.st_size, time_text(status.st_mtim));
     fmt::print("{}{}\n", name, details && S_ISLNK(status.st_mode) ? " -> " + side.target(path) : "");
   }
-  return 0;
+  return whole ? 0 : kExitFailed;
 }
 
 int show_status(const std::string& text) {

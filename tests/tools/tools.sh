@@ -68,6 +68,40 @@ expect 0 "stat" "$bin/pmemfile" stat p:/tree/inner/numbers
 says "size $(stat -c %s tree/inner/numbers)"
 expect 0 "df" "$bin/pmemfile" df p
 expect 1 "copy of what is missing" "$bin/pmemfile" cp p:/none .
+"$bin/mkfs.pmemfile" -q q 4M
+expect 0 "a tree" "$bin/pmemfile" cp -r tree q:/
+# Onto itself, by whatever name: nothing is lost.
+echo kept > itself
+expect 0 "one file" "$bin/pmemfile" cp itself q:/itself
+ln -s q other-name
+for same in q:/itself q:/tree/../itself other-name:/itself; do
+  expect 1 "onto itself, as $same" "$bin/pmemfile" cp q:/itself "$same"
+  says 'are the same file'
+done
+expect 0 "still there" "$bin/pmemfile" cp q:/itself back-itself
+cmp itself back-itself || failed=1
+# Into itself.
+expect 1 "a tree into itself" "$bin/pmemfile" cp -r q:/tree q:/tree/inner/again
+says 'into itself'
+expect 0 "once" "$bin/pmemfile" ls q:/tree/inner/again/inner
+[ "$(grep -c again out)" = 0 ] || { echo "FAILED: copied into the copy"; failed=1; }
+# What cannot be read is said, and the rest copied.
+if [ "$(id -u)" = 0 ] && command -v setpriv > /dev/null; then
+  mkdir -p partly/closed partly/open
+  echo in > partly/open/file
+  chmod 700 partly/closed
+  mkdir -m 1777 drop
+  "$bin/pmemfile" cp -r drop q:/
+  cp q theirs
+  chmod 666 theirs
+  chmod 755 .
+  mkdir -m 1777 their-shm
+  expect 1 "a directory that cannot be read" env PMEMFILE_SHM_DIR="$work/their-shm" setpriv --reuid=65534 --regid=65534 --clear-groups \
+    "$bin/pmemfile" cp -r partly theirs:/drop
+  says 'closed: Permission denied'
+  expect 0 "the rest" "$bin/pmemfile" ls theirs:/drop/partly/open
+  says file
+fi
 
 # fsck
 expect 0 "a sound pool" "$bin/fsck.pmemfile" p
