@@ -246,8 +246,6 @@ long h_splice(Call& call) {
 
 namespace {
 
-constexpr u64 kMaxSelected = 8192; // numbers
-
 // One that only names a file (O_PATH) is no open file to those who wait.
 bool only_names(Call& call, FdWord word) { return (vfs::info(call.pool(mount_of(word)), description_of(word)).flags & O_PATH) != 0; }
 
@@ -255,34 +253,59 @@ short events_of(Call& call, FdWord word, short wanted) {
   return is_file(word) && !only_names(call, word) ? static_cast<short>(wanted & (POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM)) : short{POLLNVAL};
 }
 
-// A copy of what is polled: in the thread's room, or in one of its own where there is more.
-class PollList {
+// For copies of what is waited for: the thread's room, or one of its own where more is needed.
+class Room {
  public:
-  PollList(Call& call, u64 count) : bytes_(count * sizeof(pollfd)), list_(reinterpret_cast<pollfd*>(call.block.scratch)) {
+  Room(Call& call, u64 bytes) : bytes_(bytes), start_(call.block.scratch) {
     if (bytes_ <= sizeof call.block.scratch) return;
     long room = raw_syscall(SYS_mmap, 0, static_cast<long>(bytes_), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    list_ = is_syscall_error(room) ? nullptr : reinterpret_cast<pollfd*>(room);
-    mapped_ = list_ != nullptr;
+    mapped_ = !is_syscall_error(room);
+    start_ = mapped_ ? reinterpret_cast<void*>(room) : nullptr;
   }
-  ~PollList() {
-    if (mapped_) raw_syscall(SYS_munmap, as_arg(list_), static_cast<long>(bytes_));
+  ~Room() {
+    if (mapped_) raw_syscall(SYS_munmap, as_arg(start_), static_cast<long>(bytes_));
   }
-  PollList(const PollList&) = delete;
-  PollList& operator=(const PollList&) = delete;
-  pollfd* list() const { return list_; } // null: no memory
+  Room(const Room&) = delete;
+  Room& operator=(const Room&) = delete;
+  void* start() const { return start_; } // null: no memory
 
  private:
   u64 bytes_;
-  pollfd* list_;
+  void* start_;
   bool mapped_ = false;
 };
+
+// Linux looks at the time-out before all else; the kernel then says what is wrong with it.
+bool is_good_time(const void* user, bool is_timespec) {
+  i64 time[2];
+  if (user == nullptr) return true;
+  if (pmem::copy_guarded(time, user, sizeof time) != 0) return false;
+  if (is_timespec) return time[0] >= 0 && time[1] >= 0 && time[1] < 1000000000;
+  constexpr i64 kMicros = 1000000; // of which there may be more than a second
+  return time[1] % kMicros >= 0 && static_cast<i64>(static_cast<u64>(time[0]) + static_cast<u64>(time[1] / kMicros)) >= 0;
+}
+
+// And then at the mask.
+bool is_good_mask(u64 address, u64 bytes) {
+  u64 mask;
+  return address == 0 || (bytes == sizeof mask && pmem::copy_guarded(&mask, reinterpret_cast<void*>(address), sizeof mask) == 0);
+}
+
+// Does not wait, as something is ready: that goes before a signal. Without the caller's mask, whose signals stay pending then. 0: nothing.
+long look_once(long nr, long a0, long a1, long a2, long a3, long a4) {
+  constexpr unsigned kTries = 100;
+  for (unsigned tries = 0; tries < kTries; ++tries)
+    if (long found = raw_syscall(nr, a0, a1, a2, a3, a4, 0); found != -EINTR) return found;
+  return -EINTR;
+}
 
 long poll_files(Call& call, bool timespec_timeout) {
   u64 count = call.arg(1) & 0xffffffff;
   if (count > kMaxDescriptors || count == 0) return kPassOn; // more than there can be: the kernel says so
+  if (timespec_timeout && (!is_good_time(call.pointer<void>(2), true) || !is_good_mask(call.arg(3), call.arg(4)))) return kPassOn;
   auto* given = call.pointer<pollfd>(0);
-  PollList room(call, count);
-  pollfd* copy = room.list();
+  Room room(call, count * sizeof(pollfd));
+  auto* copy = static_cast<pollfd*>(room.start());
   if (copy == nullptr) return -ENOMEM;
   if (pmem::copy_guarded(copy, given, count * sizeof(pollfd)) != 0) return -EFAULT;
   long ready = 0;
@@ -299,13 +322,14 @@ long poll_files(Call& call, bool timespec_timeout) {
   // The kernel's share, with our numbers turned away (negative numbers are skipped).
   for (u64 i = 0; i < count; ++i)
     if (copy[i].fd >= 0 && fd_word(call.process, static_cast<u32>(copy[i].fd)) != 0) copy[i].fd = -1 - copy[i].fd;
-  timespec zero{};
   long others;
-  if (timespec_timeout)
-    others = wait_in_kernel(SYS_ppoll, as_arg(copy), static_cast<long>(count), ready != 0 ? as_arg(&zero) : static_cast<long>(call.arg(2)),
-                                   static_cast<long>(call.arg(3)), static_cast<long>(call.arg(4)), 0);
+  if (ready != 0)
+    others = look_once(SYS_poll, as_arg(copy), static_cast<long>(count), 0, 0, 0);
+  else if (timespec_timeout)
+    others = wait_in_kernel(SYS_ppoll, as_arg(copy), static_cast<long>(count), static_cast<long>(call.arg(2)), static_cast<long>(call.arg(3)),
+                            static_cast<long>(call.arg(4)), 0);
   else
-    others = wait_in_kernel(SYS_poll, as_arg(copy), static_cast<long>(count), ready != 0 ? 0 : static_cast<long>(call.arg(2)), 0, 0, 0);
+    others = wait_in_kernel(SYS_poll, as_arg(copy), static_cast<long>(count), static_cast<long>(call.arg(2)), 0, 0, 0);
   if (others < 0) return others;
   for (u64 i = 0; i < count; ++i) {
     short events = copy[i].revents;
@@ -319,45 +343,93 @@ long poll_files(Call& call, bool timespec_timeout) {
   return ready + others;
 }
 
-long select_files(Call& call, bool timespec_timeout) {
-  i64 limit = static_cast<i32>(call.arg(0));
-  if (limit <= 0 || limit > static_cast<i64>(kMaxSelected)) return kPassOn;
-  u64 words = div_up(static_cast<u64>(limit), 64);
-  auto* sets = reinterpret_cast<u64*>(call.block.scratch); // three for the kernel, three of ours
-  if (6 * words * 8 > sizeof call.block.scratch) return kPassOn;
-  long ready = 0;
-  bool any = false;
-  for (unsigned s = 0; s < 3; ++s) {
-    u64* kernels = sets + s * words;
-    u64* mine = sets + (3 + s) * words;
-    memset(mine, 0, words * 8);
-    if (call.arg(1 + s) == 0) {
-      memset(kernels, 0, words * 8);
-      continue;
+constexpr u64 kWordBits = 64;
+
+// Has the program a descriptor of the kernel among these 64 numbers?
+bool any_in_kernel(const Process& process, u64 first) {
+  pollfd list[kWordBits];
+  for (u64 i = 0; i < kWordBits; ++i) list[i] = {static_cast<int>(first + i), 0, 0};
+  bool polled = raw_syscall(SYS_poll, as_arg(list), kWordBits, 0) >= 0; // not with a limit below 64
+  for (u64 i = 0; i < kWordBits; ++i) {
+    bool is_open = polled ? (list[i].revents & POLLNVAL) == 0 : raw_syscall(SYS_fcntl, first + i, F_GETFD) >= 0;
+    if (is_open && fd_word(process, first + i) == 0) return true;
+  }
+  return false;
+}
+
+// Linux takes no more of the sets than the process's table has room for: 64 numbers, and twice as many until all fit that were open.
+// The kernel's table has been made larger by our own descriptors, which the program does not know.
+u64 numbers_selected(const Process& process, u64 wanted) {
+  u64 room = kWordBits;
+  while (room < load_relaxed(process.fd_end)) room *= 2;
+  if (wanted <= room) return wanted;
+  u64 top = align_up(min_of<u64>(wanted, kMaxDescriptors), kWordBits);
+  while (top > room && !any_in_kernel(process, top - kWordBits)) top -= kWordBits;
+  while (room < top) room *= 2;
+  return min_of(wanted, room);
+}
+
+// One of the three sets. `mine`: which of our files are ready. Takes what is not the kernel's out of `kernels`, so that it is not judged by
+// its placeholder. -EBADF: closed for the program.
+long split_set(Call& call, u64* kernels, u64* mine, u64 limit, bool always_ready, bool& any, long& ready) {
+  for (u64 w = 0; w < div_up(limit, kWordBits); ++w) {
+    for (u64 left = kernels[w]; left != 0; left &= left - 1) {
+      u64 fd = w * kWordBits + static_cast<u64>(__builtin_ctzll(left)), bit = left & -left;
+      FdWord word = fd < limit ? fd_word(call.process, fd) : 0;
+      if (word == 0) continue;
+      if (!is_file(word)) return -EBADF;
+      any = true;
+      kernels[w] &= ~bit;
+      if (always_ready || only_names(call, word)) mine[w] |= bit, ++ready;
     }
-    if (pmem::copy_guarded(kernels, call.pointer<void>(1 + s), words * 8) != 0) return -EFAULT;
-    for (u64 w = 0; w < words; ++w) {
-      for (u64 left = kernels[w]; left != 0; left &= left - 1) {
-        u64 fd = w * 64 + static_cast<u64>(__builtin_ctzll(left));
-        if (fd >= static_cast<u64>(limit) || !is_file(fd_word(call.process, fd))) continue;
-        any = true;
-        kernels[w] &= ~(u64{1} << (fd & 63));
-        if (s < 2 || only_names(call, fd_word(call.process, fd))) mine[w] |= u64{1} << (fd & 63), ++ready;
+  }
+  return 0;
+}
+
+// Does a set hold a number that is not the kernel's?
+bool selects_ours(Call& call, u64 count) {
+  count = min_of<u64>(count, load_relaxed(call.process.fd_end));
+  for (unsigned s = 1; s <= 3; ++s) {
+    if (call.arg(s) == 0) continue;
+    for (u64 w = 0; w < div_up(count, kWordBits); ++w) {
+      u64 bits = 0;
+      if (pmem::copy_guarded(&bits, call.pointer<u64>(s) + w, sizeof bits) != 0) return false; // the kernel says so
+      for (; bits != 0; bits &= bits - 1) {
+        u64 fd = w * kWordBits + static_cast<u64>(__builtin_ctzll(bits));
+        if (fd < count && fd_word(call.process, fd) != 0) return true;
       }
     }
   }
+  return false;
+}
+
+long select_files(Call& call, bool timespec_timeout) {
+  i64 count = static_cast<i32>(call.arg(0));
+  if (count <= 0 || !selects_ours(call, static_cast<u64>(count)) || !is_good_time(call.pointer<void>(4), timespec_timeout)) return kPassOn;
+  u64 limit = numbers_selected(call.process, static_cast<u64>(count));
+  u64 words = div_up(limit, kWordBits);
+  Room room(call, 6 * words * sizeof(u64));
+  auto* sets = static_cast<u64*>(room.start()); // three for the kernel, three of ours
+  if (sets == nullptr) return -ENOMEM;
+  memset(sets, 0, 6 * words * sizeof(u64));
+  for (unsigned s = 0; s < 3; ++s)
+    if (call.arg(1 + s) != 0 && pmem::copy_guarded(sets + s * words, call.pointer<void>(1 + s), words * sizeof(u64)) != 0) return -EFAULT;
+  long ready = 0;
+  bool any = false;
+  for (unsigned s = 0; s < 3; ++s)
+    if (long bad = split_set(call, sets + s * words, sets + (3 + s) * words, limit, s < 2, any, ready); bad != 0) return bad;
   if (!any) return kPassOn;
+  long args[3];
+  for (unsigned s = 0; s < 3; ++s) args[s] = call.arg(1 + s) != 0 ? as_arg(sets + s * words) : 0;
   u64 zero[2] = {};
-  long args[6] = {limit};
-  for (unsigned s = 0; s < 3; ++s) args[1 + s] = call.arg(1 + s) != 0 ? as_arg(sets + s * words) : 0;
-  args[4] = ready != 0 ? as_arg(zero) : static_cast<long>(call.arg(4));
-  args[5] = timespec_timeout ? static_cast<long>(call.arg(5)) : 0;
-  long others = wait_in_kernel(call.nr, args[0], args[1], args[2], args[3], args[4], args[5]);
+  long others = ready != 0 ? look_once(SYS_select, static_cast<long>(limit), args[0], args[1], args[2], as_arg(zero))
+                           : wait_in_kernel(call.nr, static_cast<long>(limit), args[0], args[1], args[2], static_cast<long>(call.arg(4)),
+                                            timespec_timeout ? static_cast<long>(call.arg(5)) : 0);
   if (others < 0) return others;
   for (unsigned s = 0; s < 3; ++s) {
     if (call.arg(1 + s) == 0) continue;
     for (u64 w = 0; w < words; ++w) sets[s * words + w] |= sets[(3 + s) * words + w];
-    if (pmem::copy_guarded(call.pointer<void>(1 + s), sets + s * words, words * 8) != 0) return -EFAULT;
+    if (pmem::copy_guarded(call.pointer<void>(1 + s), sets + s * words, words * sizeof(u64)) != 0) return -EFAULT;
   }
   return ready + others;
 }
@@ -371,10 +443,10 @@ long h_ppoll(Call& call) {
 }
 long h_select(Call& call) { return select_files(call, false); }
 long h_pselect6(Call& call) {
-  u64 mask = 0; // the sixth argument points to the mask's address and size
-  if (call.arg(5) != 0) (void)pmem::copy_guarded(&mask, call.pointer<void>(5), sizeof mask);
-  note_waiting_mask(call.frame, mask);
-  return select_files(call, true);
+  u64 mask[2] = {}; // the sixth argument points to the mask's address and size
+  bool readable = call.arg(5) == 0 || pmem::copy_guarded(mask, call.pointer<void>(5), sizeof mask) == 0;
+  note_waiting_mask(call.frame, mask[0]);
+  return readable && is_good_mask(mask[0], mask[1]) ? select_files(call, true) : kPassOn;
 }
 
 // Only pipes will do.
