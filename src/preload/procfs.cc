@@ -10,6 +10,22 @@ namespace pmemfile::preload {
 
 PMEMFILE_BULKY char g_exe_path[kPathBytes];
 
+namespace {
+// As Linux shows names in these lists: what would end a field is written in octal.
+void put_escaped(Text& out, std::string_view name, std::string_view ends) {
+  for (char c : name) {
+    bool escaped = false;
+    for (char end : ends) escaped |= c == end;
+    if (!escaped)
+      out << c;
+    else
+      out << '\\' << static_cast<char>('0' + (c >> 6 & 7)) << static_cast<char>('0' + (c >> 3 & 7)) << static_cast<char>('0' + (c & 7));
+  }
+}
+constexpr std::string_view kEndsOfPaths = " \t\n\\", kEndsOfSources = " \t\n\\#";
+constexpr u64 kMountLineBytes = 2 * 4 * kPathBytes + 256; // two paths, all of them in octal
+} // namespace
+
 long open_mount_list(Call& call, Special which, int flags) {
   bool info = which == Special::kProcMountinfo;
   long from = raw_syscall(SYS_openat, AT_FDCWD, info ? as_arg("/proc/self/mountinfo") : as_arg("/proc/self/mounts"), O_RDONLY | O_CLOEXEC);
@@ -27,14 +43,21 @@ long open_mount_list(Call& call, Special which, int flags) {
     raw_syscall(SYS_write, fd, as_arg(buffer), got);
   raw_syscall(SYS_close, source);
   for (u32 i = 0; i < g_mount_count; ++i) {
-    FixedText<1024> line;
+    FixedText<kMountLineBytes> line;
+    std::string_view source(g_mounts[i].pool_path, strlen(g_mounts[i].pool_path));
     if (info) {
       u64 device = call.pool(i).device();
       u32 major = static_cast<u32>((device >> 8) & 0xfff), minor = static_cast<u32>((device & 0xff) | ((device >> 12) & 0xfff00));
-      line << (kFirstMountId + i) << " 1 " << major << ":" << minor << " / " << g_mounts[i].point << " rw,relatime - pmemfile "
-           << g_mounts[i].pool_path << " rw\n";
+      line << (kFirstMountId + i) << " 1 " << major << ":" << minor << " / ";
+      put_escaped(line, g_mounts[i].point, kEndsOfPaths);
+      line << " rw,relatime - pmemfile ";
+      put_escaped(line, source, kEndsOfSources);
+      line << " rw\n";
     } else {
-      line << g_mounts[i].pool_path << " " << g_mounts[i].point << " pmemfile rw,relatime 0 0\n";
+      put_escaped(line, source, kEndsOfSources);
+      line << " ";
+      put_escaped(line, g_mounts[i].point, kEndsOfPaths);
+      line << " pmemfile rw,relatime 0 0\n";
     }
     raw_syscall(SYS_write, fd, as_arg(line.c_str()), static_cast<long>(line.size()));
   }
