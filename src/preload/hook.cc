@@ -103,7 +103,7 @@ bool concerns_us(const intercept::Frame& frame, Process& process, u8 filter) {
 // Bits of the arguments that may be descriptors whose files the call uses. What dup2 replaces it does not use.
 unsigned numbers_among(long nr) {
   switch (nr) {
-    case SYS_dup: case SYS_dup2: case SYS_dup3: case SYS_fcntl: case SYS_sendmsg: case SYS_recvmsg:
+    case SYS_dup: case SYS_dup2: case SYS_dup3: case SYS_fcntl: case SYS_sendmsg: case SYS_recvmsg: case SYS_getdents64:
       return 1;
     default:
       break;

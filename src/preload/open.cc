@@ -96,9 +96,9 @@ long open_any(Call& call, int dirfd, const char* path, int flags, u64 mode, unsi
     if (!place.ours) {
       long fd = open_kernel_path(call, dirfd, path, flags, mode, place);
       if (fd == kPassOn && rewritten) fd = kernel_call_with_path(call, path_index, path);
-      if (!load_relaxed(g_sandboxed) && ((flags & O_DIRECTORY) != 0 || place.special == Special::kProcFdDir)) {
+      if (place.special == Special::kProcFdDir && !load_relaxed(g_sandboxed)) {
         if (fd == kPassOn) fd = call.kernel();
-        if (fd >= 0) note_directory(call, static_cast<int>(fd), place.special);
+        if (fd >= 0) note_fd_directory(call.process, static_cast<int>(fd));
       }
       if (fd != kLookAgain) return fd;
       options = (options & ~kLastIsChecked) | kNeverKnown;
@@ -279,7 +279,7 @@ long h_close(Call& call) {
   u32 fd = static_cast<u32>(call.arg(0));
   FdWord word = settled_word(call.process, fd);
   if (word == 0) {
-    forget_listing(call.process, static_cast<int>(fd));
+    forget_listings(call.process, fd, fd);
     note_kernel_close(call.process, fd);
     return kPassOn;
   }
@@ -309,6 +309,7 @@ long h_close_range(Call& call) {
       close_file(call, static_cast<u32>(fd), word);
   }
   if (run <= last) raw_syscall(SYS_close_range, static_cast<long>(run), static_cast<long>(last), flags);
+  if ((flags & kSetCloexec) == 0) forget_listings(process, static_cast<u32>(first), static_cast<u32>(last));
   note_kernel_close(process, first);
   return 0;
 }
@@ -398,13 +399,21 @@ long duplicate_onto(Call& call, u32 from, u32 to, int flags, bool same_is_error,
   return share_file(call, from_word, from, to, (flags & O_CLOEXEC) != 0);
 }
 
+// What is remembered of a directory's listing goes along.
+long duplicate_in_kernel(Call& call) {
+  if (load_relaxed(call.process.listing_count) == 0) return kPassOn;
+  long made = call.kernel();
+  if (made >= 0) copy_listing(call.process, call.fd(0), static_cast<int>(made));
+  return made;
+}
+
 } // namespace
 
 long h_dup(Call& call) {
   FdWord word = call.file(0);
   if (word == 0) {
     empty_stash(call.process);
-    return kPassOn;
+    return duplicate_in_kernel(call);
   }
   return is_file(word) ? duplicate(call, word, 0, false) : -EBADF;
 }
@@ -413,6 +422,8 @@ long duplicate_onto_argument(Call& call, int flags, bool same_is_error) {
   constexpr unsigned kTries = 10000;
   for (unsigned tries = 0;; ++tries) {
     long result = duplicate_onto(call, static_cast<u32>(call.arg(0)), static_cast<u32>(call.arg(1)), flags, same_is_error, tries >= kTries);
+    if (result == kPassOn) return duplicate_in_kernel(call);
+    if (result >= 0) copy_listing(call.process, call.fd(0), call.fd(1));
     if (result != kLookAgain) return result;
   }
 }
@@ -432,8 +443,9 @@ long h_fcntl(Call& call) {
   int command = call.fd(1);
   Process& process = call.process;
   if (word == 0) {
-    if (command == F_DUPFD || command == F_DUPFD_CLOEXEC) empty_stash(process);
-    return kPassOn;
+    if (command != F_DUPFD && command != F_DUPFD_CLOEXEC) return kPassOn;
+    empty_stash(process);
+    return duplicate_in_kernel(call);
   }
   if (!is_file(word)) return -EBADF;
   vfs::Pool& pool = call.pool(mount_of(word));

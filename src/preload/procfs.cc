@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "preload/descriptors.h"
 
@@ -101,35 +102,71 @@ struct DirEntry { // struct linux_dirent64
 constexpr u64 kEntryHead = 19;
 
 struct ParentDir { // of a mount point
-  bool known;
+  u32 known;
   u64 device, ino;
 };
 ParentDir g_parents[kMaxMounts];
 
+// Threads that find it out at the same time find the same.
 const ParentDir& parent_of(u32 mount) {
   ParentDir& parent = g_parents[mount];
-  if (!parent.known) {
+  if (load_acquire(parent.known) == 0) {
     std::string_view point = g_mounts[mount].point;
-    FixedText<kPathBytes / 4> path;
+    FixedText<kPathBytes> path;
     path << part(point, 0, max_of<u64>(point.size() - g_mounts[mount].last.size(), 1));
     struct stat status {};
-    if (!path.truncated() && raw_syscall(SYS_stat, as_arg(path.c_str()), as_arg(&status)) == 0)
-      parent.device = status.st_dev, parent.ino = status.st_ino;
-    parent.known = true;
+    if (!path.truncated() && raw_syscall(SYS_stat, as_arg(path.c_str()), as_arg(&status)) == 0) {
+      store_relaxed(parent.device, u64{status.st_dev});
+      store_relaxed(parent.ino, u64{status.st_ino});
+    }
+    store_release(parent.known, 1u);
   }
   return parent;
 }
 
-Listing* find_listing(Process& process, int fd) {
-  for (u32 i = 0; i < process.listing_count; ++i)
-    if (process.listings[i].fd == fd) return &process.listings[i];
-  return nullptr;
+// Bits of the mounts whose points lie in a directory.
+u32 mounts_in(const struct stat& directory) {
+  u32 found = 0;
+  for (u32 i = 0; i < g_mount_count; ++i) {
+    const ParentDir& parent = parent_of(i);
+    if (load_relaxed(parent.ino) == directory.st_ino && load_relaxed(parent.device) == directory.st_dev) found |= 1u << i;
+  }
+  return found;
 }
 
-void add_listing(Process& process, int fd, i32 mount) {
-  forget_listing(process, fd);
-  if (process.listing_count == kMaxListings) return; // then it shows what the kernel shows
-  process.listings[process.listing_count++] = Listing{fd, mount, false};
+void forget_listings_locked(Process& process, u32 first, u32 last) {
+  for (u32 i = 0; i < process.listing_count;) {
+    u32 fd = static_cast<u32>(process.listings[i].fd);
+    if (fd < first || fd > last) {
+      ++i;
+      continue;
+    }
+    process.listings[i] = process.listings[process.listing_count - 1];
+    store_relaxed(process.listing_count, process.listing_count - 1);
+  }
+}
+
+bool remember_listing_locked(Process& process, const Listing& listing) {
+  forget_listings_locked(process, static_cast<u32>(listing.fd), static_cast<u32>(listing.fd));
+  if (process.listing_count == kMaxListings) return false; // then it shows what the kernel shows
+  process.listings[process.listing_count] = listing;
+  store_relaxed(process.listing_count, process.listing_count + 1);
+  return true;
+}
+
+bool is_same_description(int one, int two) {
+  constexpr long kCompareFiles = 0; // KCMP_FILE
+  long pid = raw_syscall(SYS_getpid);
+  return one == two || raw_syscall(SYS_kcmp, pid, pid, kCompareFiles, one, two) == 0;
+}
+
+// What is remembered of the descriptor, or of one that shares its place in the directory.
+Listing* find_listing_locked(Process& process, int fd, const struct stat& directory) {
+  for (u32 i = 0; i < process.listing_count; ++i) {
+    Listing& listing = process.listings[i];
+    if (listing.device == directory.st_dev && listing.ino == directory.st_ino && is_same_description(listing.fd, fd)) return &listing;
+  }
+  return nullptr;
 }
 
 // Takes the numbers that the program does not have out of a listing of /proc/self/fd.
@@ -152,62 +189,117 @@ u64 drop_hidden_numbers(const Process& process, char* buffer, u64 bytes) {
   return out;
 }
 
-// The entry of a mount point that the kernel's directory does not have.
-long emit_mount_point(Call& call, Listing& listing) {
-  listing.emitted = true;
-  const Mount& mount = g_mounts[listing.mount];
-  if (raw_syscall(SYS_faccessat, listing.fd, as_arg(mount.last.data()), 0) == 0) return 0; // it is there
-  u64 bytes = align_up(kEntryHead + mount.last.size() + 1, 8);
-  if (bytes > call.arg(2) || bytes > sizeof call.block.link) return 0;
-  auto* entry = reinterpret_cast<DirEntry*>(call.block.link);
-  memset(entry, 0, bytes);
-  entry->ino = call.pool(static_cast<u32>(listing.mount)).store().geometry.root_ino[0];
-  entry->offset = 0x7fffffffffffffff;
-  entry->bytes = static_cast<u16>(bytes);
-  entry->type = 4; // DT_DIR
-  memcpy(entry->name, mount.last.data(), mount.last.size());
-  return pmem::copy_guarded(call.pointer<void>(1), entry, bytes) != 0 ? -EFAULT : static_cast<long>(bytes);
+constexpr i64 kOffsetOfMounts = 0x7fffffffffffffff - i64{kMaxMounts}; // behind all of the kernel's
+
+// At the kernel's end of a directory: the entries of mount points that it does not have.
+long emit_mount_points(Call& call, const struct stat& directory, u32 mounts) {
+  Process& process = call.process;
+  int fd = call.fd(0);
+  u32 absent = 0;
+  struct stat entry_status;
+  for (u32 i = 0; i < g_mount_count; ++i) {
+    bool asked = (mounts >> i & 1) != 0;
+    if (asked && raw_syscall(SYS_newfstatat, fd, as_arg(g_mounts[i].last.data()), as_arg(&entry_status), AT_SYMLINK_NOFOLLOW) != 0) absent |= 1u << i;
+  }
+  auto bytes_of = [](u32 mount) { return align_up(kEntryHead + g_mounts[mount].last.size() + 1, 8); };
+  u32 taken = 0;
+  u64 room = call.arg(2) & 0xffffffff, bytes = 0;
+  {
+    Locked locked(process);
+    Listing* listing = find_listing_locked(process, fd, directory);
+    absent &= ~(listing != nullptr ? listing->given : 0);
+    if (absent == 0) return 0;
+    for (u32 i = 0; i < g_mount_count; ++i) {
+      if ((absent >> i & 1) == 0) continue;
+      if (bytes + bytes_of(i) > room) break;
+      bytes += bytes_of(i), taken |= 1u << i;
+    }
+    if (taken == 0) return -EINVAL; // as Linux says of a room too small for an entry
+    if (listing != nullptr)
+      listing->given |= taken;
+    else if (!remember_listing_locked(process, Listing{fd, false, taken, directory.st_dev, directory.st_ino}))
+      return 0;
+  }
+  u64 done = 0;
+  for (u32 i = 0; i < g_mount_count; ++i) {
+    if ((taken >> i & 1) == 0) continue;
+    char* user = call.pointer<char>(1) + done;
+    std::string_view name = g_mounts[i].last;
+    DirEntry entry{call.pool(i).store().geometry.root_ino[0], kOffsetOfMounts + i, static_cast<u16>(bytes_of(i)), 4 /* DT_DIR */};
+    u8 end[8] = {};
+    if (pmem::copy_guarded(user, &entry, kEntryHead) != 0 || pmem::copy_guarded(user + kEntryHead, name.data(), name.size()) != 0 ||
+        pmem::copy_guarded(user + kEntryHead + name.size(), end, bytes_of(i) - kEntryHead - name.size()) != 0)
+      return -EFAULT;
+    done += bytes_of(i);
+  }
+  return static_cast<long>(done);
 }
 
 } // namespace
 
-void note_directory(Call& call, int fd, Special special) {
-  if (special == Special::kProcFdDir) {
-    add_listing(call.process, fd, -1);
-    return;
-  }
+void note_fd_directory(Process& process, int fd) {
   struct stat status {};
   if (raw_syscall(SYS_fstat, fd, as_arg(&status)) != 0) return;
-  for (u32 i = 0; i < g_mount_count; ++i) {
-    const ParentDir& parent = parent_of(i);
-    if (parent.ino != 0 && parent.ino == status.st_ino && parent.device == status.st_dev) {
-      add_listing(call.process, fd, static_cast<i32>(i));
-      return;
-    }
+  Locked locked(process);
+  remember_listing_locked(process, Listing{fd, true, 0, status.st_dev, status.st_ino});
+}
+
+void forget_listings(Process& process, u32 first, u32 last) {
+  if (load_relaxed(process.listing_count) == 0) return;
+  Locked locked(process);
+  forget_listings_locked(process, first, last);
+}
+
+void copy_listing(Process& process, int from, int to) {
+  if (load_relaxed(process.listing_count) == 0 || from == to) return;
+  Locked locked(process);
+  forget_listings_locked(process, static_cast<u32>(to), static_cast<u32>(to));
+  for (u32 i = 0; i < process.listing_count; ++i) {
+    if (process.listings[i].fd != from) continue;
+    Listing copy = process.listings[i];
+    copy.fd = to;
+    remember_listing_locked(process, copy);
+    return;
   }
 }
 
-void forget_listing(Process& process, int fd) {
-  Listing* listing = find_listing(process, fd);
-  if (listing != nullptr) *listing = process.listings[--process.listing_count];
-}
-
+// Whether mount points lie in it is asked at its end: it may have been opened in any way, or before us.
 long list_kernel_dir(Call& call) {
-  Listing* listing = find_listing(call.process, call.fd(0));
-  if (listing == nullptr) return kPassOn;
+  if (load_relaxed(g_sandboxed)) return kPassOn;
+  Process& process = call.process;
   for (;;) {
     long got = call.kernel();
-    if (got < 0) return got;
-    if (listing->mount >= 0) return got == 0 && !listing->emitted ? emit_mount_point(call, *listing) : got;
-    if (got == 0) return 0;
-    u64 left = drop_hidden_numbers(call.process, call.pointer<char>(1), static_cast<u64>(got));
+    if (got < 0 || (got > 0 && load_relaxed(process.listing_count) == 0)) return got;
+    struct stat directory {};
+    if (raw_syscall(SYS_fstat, call.fd(0), as_arg(&directory)) != 0) return got;
+    if (got == 0) {
+      u32 mounts = mounts_in(directory);
+      return mounts == 0 ? 0 : emit_mount_points(call, directory, mounts);
+    }
+    bool is_fds;
+    {
+      Locked locked(process);
+      Listing* listing = find_listing_locked(process, call.fd(0), directory);
+      is_fds = listing != nullptr && listing->is_fds;
+    }
+    if (!is_fds) return got;
+    u64 left = drop_hidden_numbers(process, call.pointer<char>(1), static_cast<u64>(got));
     if (left != 0) return static_cast<long>(left);
   }
 }
 
 long rewind_kernel_dir(Call& call) {
-  Listing* listing = find_listing(call.process, call.fd(0));
-  if (listing != nullptr) listing->emitted = call.arg(1) == 0x7fffffffffffffff;
+  Process& process = call.process;
+  struct stat directory {};
+  if (load_relaxed(process.listing_count) == 0 || raw_syscall(SYS_fstat, call.fd(0), as_arg(&directory)) != 0) return kPassOn;
+  i64 offset = static_cast<i64>(call.arg(1));
+  u32 given = offset < kOffsetOfMounts || call.fd(2) != SEEK_SET ? 0 : (2u << (offset - kOffsetOfMounts)) - 1;
+  if (call.fd(2) == SEEK_CUR && offset == 0) return kPassOn;
+  Locked locked(process);
+  for (u32 i = 0; i < process.listing_count; ++i) {
+    Listing& listing = process.listings[i];
+    if (listing.device == directory.st_dev && listing.ino == directory.st_ino && is_same_description(listing.fd, call.fd(0))) listing.given = given;
+  }
   return kPassOn;
 }
 

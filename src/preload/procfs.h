@@ -10,10 +10,12 @@ namespace pmemfile::preload {
 long open_mount_list(Call& call, Special which, int flags);
 // A descriptor with what /proc/self/fdinfo says of the file of ours that `fd` is.
 long open_fdinfo(Call& call, int fd, int flags);
-// A kernel directory was opened: remembers it if its listing needs our hand.
-void note_directory(Call& call, int fd, Special special);
-void forget_listing(Process& process, int fd);
-// getdents64 and lseek on a remembered directory; kPassOn if it is not one.
+// /proc/self/fd or its like was opened: its listing needs our hand.
+void note_fd_directory(Process& process, int fd);
+// Descriptors that were closed, up to and with `last`; one that became another's duplicate. Cheap while nothing is remembered.
+void forget_listings(Process& process, u32 first, u32 last);
+void copy_listing(Process& process, int from, int to);
+// getdents64 and lseek on a directory of the kernel.
 long list_kernel_dir(Call& call);
 long rewind_kernel_dir(Call& call);
 // readlink of /proc/self/exe of a program that came from a pool; kPassOn if it is something else.

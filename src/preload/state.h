@@ -94,10 +94,11 @@ struct SignalAction {
 // A directory of the kernel that the program lists and whose entries are not the whole truth.
 struct Listing {
   int fd;
-  i32 mount;    // whose mount point it has to show; -1: it is /proc/self/fd
-  bool emitted; // the entry of the mount point was given out
+  bool is_fds;     // /proc/self/fd or its like; else mount points lie in it
+  u32 given;       // bits of mounts whose entries were given out
+  u64 device, ino; // the number may have become something else unseen
 };
-inline constexpr unsigned kMaxListings = 8;
+inline constexpr unsigned kMaxListings = 16;
 
 // Who a task of the kernel is.
 struct Identity {
