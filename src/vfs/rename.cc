@@ -102,8 +102,12 @@ Result<void> check_shape(const Rename& op, const Found& found, const Relinking& 
   }
   if (!found.from_dir() && (op.from.must_be_dir || (!op.exchange() && op.to.must_be_dir))) return Error(ENOTDIR);
   if (!op.other_parent()) return {};
-  // What is refused was so at one moment, too.
-  auto refuse = [&](int error) { return Error(relinking.holds() ? error : kChanged); };
+  // What is refused was so at one moment, too, and of the directories that were named, not of who has their numbers now.
+  auto is_gone = [&](const Node& dir) { return !same_identity(store, dir.ino, dir.identity); };
+  auto refuse = [&](int error) {
+    if (is_gone(op.from.dir) || is_gone(op.to.dir)) error = ENOENT;
+    return Error(relinking.holds() ? error : kChanged);
+  };
   if (found.from_dir() && TRY(is_above(store, found.from.ino, op.to.dir.ino))) return refuse(EINVAL);
   if (found.to_dir() && TRY(is_above(store, found.to.ino, op.from.dir.ino))) return refuse(op.exchange() ? EINVAL : ENOTEMPTY);
   return {};
