@@ -54,7 +54,10 @@ Pool open_pool(const std::string& path) {
 // Either side of a copy: the same verbs on the kernel and on a pool.
 class Side {
  public:
-  explicit Side(PMEMfilepool* pool) : pool_(pool) {}
+  // `file`: of the pool.
+  Side(PMEMfilepool* pool, const std::string& file) : pool_(pool) {
+    if (pool_ == nullptr || stat(file.c_str(), &file_) != 0) file_ = {};
+  }
 
   bool status(const std::string& path, struct stat& out) const {
     return (pool_ != nullptr ? pmemfile_lstat(pool_, path.c_str(), &out) : lstat(path.c_str(), &out)) == 0;
@@ -87,9 +90,20 @@ class Side {
   // False, with errno: it cannot be read, or not to its end.
   bool names(const std::string& path, std::vector<std::string>& found) const;
   PMEMfilepool* pool() const { return pool_; }
+  // Is this file of the kernel what the pool lies in?
+  bool is_pool_file(const struct stat& status) const {
+    bool same_device = S_ISCHR(status.st_mode) && S_ISCHR(file_.st_mode) && status.st_rdev == file_.st_rdev;
+    return pool_ != nullptr && (same_device || (status.st_dev == file_.st_dev && status.st_ino == file_.st_ino));
+  }
+  // Is `status`, of this side, the same file as `there`, of the other? Two pools may show the same device number.
+  bool same(const struct stat& status, const Side& other, const struct stat& there) const {
+    if (pool_ != nullptr && other.pool_ != nullptr) return other.is_pool_file(file_) && status.st_ino == there.st_ino;
+    return status.st_dev == there.st_dev && status.st_ino == there.st_ino;
+  }
 
  private:
   PMEMfilepool* pool_;
+  struct stat file_{};
 };
 
 bool Side::names(const std::string& path, std::vector<std::string>& found) const {
@@ -167,6 +181,7 @@ class Copier {
 
   // What fails is reported, and the rest copied. False: something has.
   bool copy(const std::string& from, const std::string& to) {
+    top_ = from;
     pending_.push_back({from, to});
     while (!pending_.empty()) {
       Item item = pending_.back();
@@ -186,8 +201,7 @@ class Copier {
   struct Item {
     std::string from, to;
   };
-  // Device numbers tell pools and kernel file systems apart.
-  static bool same(const struct stat& a, const struct stat& b) { return a.st_dev == b.st_dev && a.st_ino == b.st_ino; }
+  bool same(const struct stat& from, const struct stat& to) const { return from_.same(from, to_, to); }
 
   bool fail(const std::string& path) { return fail_with(fmt::format("{}: {}", path, error_text(errno))); }
   bool fail_with(const std::string& text) {
@@ -198,7 +212,7 @@ class Copier {
     if (!recursive_) return void(fail_with(fmt::format("{} is a directory: use -r", item.from)));
     // What was made for the copy is no part of it.
     if (!directories_.empty() && same(status, root_))
-      return void(fail_with(fmt::format("cannot copy a directory, {}, into itself, {}", item.from, directories_[0].first)));
+      return void(fail_with(fmt::format("cannot copy a directory, {}, into itself, {}", top_, directories_[0].first)));
     struct stat there{};
     if (!to_.make_directory(item.to)) {
       int error = errno;
@@ -216,10 +230,16 @@ class Copier {
   bool copy_one(const std::string& from, const std::string& to, const struct stat& status) {
     if (S_ISLNK(status.st_mode)) return to_.make_symlink(from_.target(from), to) || fail(to);
     if (!S_ISREG(status.st_mode)) return fail_with(fmt::format("{}: neither file, directory nor symlink", from));
+    if (from_.pool() == nullptr && to_.is_pool_file(status))
+      return fail_with(fmt::format("{} is the file of the pool that it would be copied into", from));
     Stream source(from_.pool(), from, false);
     if (!source.good()) return fail(from);
     struct stat there{};
-    if (to_.status_followed(to, there) && same(status, there)) return fail_with(fmt::format("{} and {} are the same file", from, to));
+    bool exists = to_.status_followed(to, there);
+    if (exists && same(status, there)) return fail_with(fmt::format("{} and {} are the same file", from, to));
+    // Opening it for writing would empty the pool.
+    if (exists && to_.pool() == nullptr && from_.is_pool_file(there))
+      return fail_with(fmt::format("{} is the file of the pool that {} is in", to, from));
     Stream target(to_.pool(), to, true);
     if (!target.good()) return fail(to);
     std::vector<char> buffer(256 * 1024);
@@ -233,6 +253,7 @@ class Copier {
 
   Side from_, to_;
   bool recursive_, good_ = true;
+  std::string top_;    // what is copied
   struct stat root_{}; // of the copy's first directory
   std::vector<Item> pending_;
   std::vector<std::pair<std::string, struct stat>> directories_;
@@ -249,7 +270,7 @@ int copy(const std::vector<std::string>& paths, bool recursive) {
     bool same = !from.pool.empty() && from.pool == to.pool;
     Pool opened = from.pool.empty() || same ? nullptr : open_pool(from.pool);
     if (!from.pool.empty() && !same && !opened) return kExitFailed;
-    Side source(same ? to_pool.get() : opened.get()), target(to_pool.get());
+    Side source(same ? to_pool.get() : opened.get(), from.pool), target(to_pool.get(), to.pool);
     std::string path = to.path;
     struct stat status{};
     bool into = target.status(path, status) && S_ISDIR(status.st_mode);
@@ -280,7 +301,7 @@ int list(const std::string& text, bool details) {
   Place place = parse_pool(text);
   Pool pool = open_pool(place.pool);
   if (!pool) return kExitFailed;
-  Side side(pool.get());
+  Side side(pool.get(), place.pool);
   struct stat status{};
   if (!side.status(place.path, status)) return complain(kExitFailed, "{}: {}", text, error_text(errno));
   bool directory = S_ISDIR(status.st_mode);
@@ -303,7 +324,7 @@ int show_status(const std::string& text) {
   Pool pool = open_pool(place.pool);
   if (!pool) return kExitFailed;
   struct stat status{};
-  if (!Side(pool.get()).status(place.path, status)) return complain(kExitFailed, "{}: {}", text, error_text(errno));
+  if (!Side(pool.get(), place.pool).status(place.path, status)) return complain(kExitFailed, "{}: {}", text, error_text(errno));
   fmt::print("{}\n  {} inode {} links {} owner {}:{}\n  size {} blocks {}\n  access {}\n  modify {}\n  change {}\n", text,
              mode_text(status.st_mode), status.st_ino, status.st_nlink, status.st_uid, status.st_gid, status.st_size,
              status.st_blocks, time_text(status.st_atim), time_text(status.st_mtim), time_text(status.st_ctim));

@@ -80,9 +80,50 @@ for same in q:/itself q:/tree/../itself other-name:/itself; do
 done
 expect 0 "still there" "$bin/pmemfile" cp q:/itself back-itself
 cmp itself back-itself || failed=1
+# Onto the pool's own file: the pool is whole afterwards.
+cp q q.before
+mkdir own
+ln q own/itself
+ln -s q own-link
+for own in q ./q own own-link; do
+  expect 1 "a file of the pool onto the pool, as $own" "$bin/pmemfile" cp q:/itself "$own"
+  says 'is the file of the pool'
+done
+expect 1 "the pool into itself" "$bin/pmemfile" cp q q:/image
+says 'is the file of the pool'
+[ "$(stat -c %s q)" = "$(stat -c %s q.before)" ] || { echo "FAILED: the pool was overwritten"; failed=1; cp q.before q; }
+expect 0 "and is a pool" "$bin/fsck.pmemfile" -n q
+# Pools are told apart by their files: the device numbers of these two are the same, and the inode numbers in them, too.
+mkdir alike
+python3 -c '
+import os
+seen = {}
+for i in range(20000):
+    name = f"alike/{i}"
+    os.close(os.open(name, os.O_CREAT, 0o600))
+    at = os.stat(name)
+    value = ((at.st_ino ^ at.st_dev << 32) & (1 << 64) - 1) * 0x9e3779b97f4a7c15 & (1 << 64) - 1
+    key = (value ^ value >> 32) & 0xfffff # vfs/pool.cc, device_number
+    if key in seen:
+        os.rename(seen[key], "alike/one")
+        os.rename(name, "alike/two")
+        break
+    seen[key] = name
+'
+if [ -e alike/two ]; then
+  for pool in one two; do "$bin/mkfs.pmemfile" -q "alike/$pool" 1M; done
+  echo two > second
+  expect 0 "one" "$bin/pmemfile" cp itself alike/one:/file
+  expect 0 "two" "$bin/pmemfile" cp second alike/two:/file
+  expect 0 "between pools that look alike" "$bin/pmemfile" cp alike/one:/file alike/two:/file
+  expect 0 "and with directories" "$bin/pmemfile" cp -r alike/one:/ alike/two:/
+  expect 0 "out again" "$bin/pmemfile" cp alike/two:/file back-alike
+  cmp itself back-alike || failed=1
+fi
+rm -rf alike own own-link q.before
 # Into itself.
 expect 1 "a tree into itself" "$bin/pmemfile" cp -r q:/tree q:/tree/inner/again
-says 'into itself'
+says 'cannot copy a directory, /tree, into itself, /tree/inner/again'
 expect 0 "once" "$bin/pmemfile" ls q:/tree/inner/again/inner
 [ "$(grep -c again out)" = 0 ] || { echo "FAILED: copied into the copy"; failed=1; }
 # What cannot be read is said, and the rest copied.
