@@ -269,7 +269,10 @@ int copy(const std::vector<std::string>& paths, bool recursive) {
     if (from.pool.empty() && to.pool.empty()) return complain(kExitUsage, "name a file in a pool as POOL:/path");
     bool same = !from.pool.empty() && from.pool == to.pool;
     Pool opened = from.pool.empty() || same ? nullptr : open_pool(from.pool);
-    if (!from.pool.empty() && !same && !opened) return kExitFailed;
+    if (!from.pool.empty() && !same && !opened) {
+      result = kExitFailed;
+      continue;
+    }
     Side source(same ? to_pool.get() : opened.get(), from.pool), target(to_pool.get(), to.pool);
     std::string path = to.path;
     struct stat status{};
@@ -311,9 +314,14 @@ int list(const std::string& text, bool details) {
   if (!directory) names = {place.path};
   for (const std::string& name : names) {
     std::string path = directory ? join(place.path, name) : name;
-    if (details && side.status(path, status))
+    if (details && !side.status(path, status)) {
+      complain(kExitFailed, "{}: {}", path, error_text(errno));
+      status = {};
+      whole = false;
+    } else if (details) {
       fmt::print("{} {:3} {:5} {:5} {:12} {} ", mode_text(status.st_mode), status.st_nlink, status.st_uid, status.st_gid,
                  status.st_size, time_text(status.st_mtim));
+    }
     fmt::print("{}{}\n", name, details && S_ISLNK(status.st_mode) ? " -> " + side.target(path) : "");
   }
   return whole ? 0 : kExitFailed;

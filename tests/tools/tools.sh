@@ -127,6 +127,11 @@ says 'cannot copy a directory, /tree, into itself, /tree/inner/again'
 expect 0 "once" "$bin/pmemfile" ls q:/tree/inner/again/inner
 [ "$(grep -c again out)" = 0 ] || { echo "FAILED: copied into the copy"; failed=1; }
 # What cannot be read is said, and the rest copied.
+mkdir rest
+expect 1 "one source that is missing, one that is no pool" "$bin/pmemfile" cp q:/none other:/none q:/itself rest
+says '/none: No such file'
+says 'other: '
+cmp itself rest/itself || { echo "FAILED: cp ended at the first failure"; failed=1; }
 if [ "$(id -u)" = 0 ] && command -v setpriv > /dev/null; then
   mkdir -p partly/closed partly/open
   echo in > partly/open/file
@@ -142,6 +147,22 @@ if [ "$(id -u)" = 0 ] && command -v setpriv > /dev/null; then
   says 'closed: Permission denied'
   expect 0 "the rest" "$bin/pmemfile" ls theirs:/drop/partly/open
   says file
+  # Names without what may be known of them: a directory that may be read, but not searched.
+  mkdir names
+  touch names/file
+  chmod 744 names
+  "$bin/pmemfile" cp -r names theirs:/
+  expect 1 "names alone" env PMEMFILE_SHM_DIR="$work/their-shm" setpriv --reuid=65534 --regid=65534 --clear-groups \
+    "$bin/pmemfile" ls -l theirs:/names
+  says 'file: Permission denied'
+  # Mode and times of what is somebody else's cannot be set.
+  echo theirs > partly/open/file
+  "$bin/pmemfile" cp -r partly theirs:/drop
+  PMEMFILE_POOLS="$work/mnt-theirs:$work/theirs" PMEMFILE_SHM_DIR="$work/their-shm" LD_PRELOAD="$bin/src/preload/libpmemfile.so" \
+    sh -c "cd $work/mnt-theirs/drop/partly/open; chown 0 file; chmod 666 file"
+  expect 1 "attributes that cannot be set" env PMEMFILE_SHM_DIR="$work/their-shm" setpriv --reuid=65534 --regid=65534 --clear-groups \
+    "$bin/pmemfile" cp itself theirs:/drop/partly/open/file
+  says 'file: Operation not permitted'
 fi
 
 # fsck
