@@ -97,7 +97,6 @@ PoolFile::~PoolFile() {
 }
 
 std::optional<std::string> PoolFile::open(const std::string& path, bool writable) {
-  path_ = path;
   fd_ = ::open(path.c_str(), (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC);
   if (fd_ < 0) return fmt::format("cannot open {}: {}", path, error_text(errno));
   auto bytes = pmem::file_bytes(fd_);
@@ -145,9 +144,11 @@ bool is_free(int fd, vfs::PoolLock which) {
 bool PoolFile::lock_exclusively() {
   if (take(fd_, F_WRLCK, vfs::PoolLock::kPoolUse)) return true;
   if (errno != EBADF) return false;
-  lock_fd_ = ::open(path_.c_str(), O_RDWR | O_CLOEXEC);
+  // The file that is mapped: its path may lead to another one by now.
+  lock_fd_ = ::open(fmt::format("/proc/self/fd/{}", fd_).c_str(), O_RDWR | O_CLOEXEC);
   if (lock_fd_ >= 0) return take(lock_fd_, F_WRLCK, vfs::PoolLock::kPoolUse);
-  return take(fd_, F_RDLCK, vfs::PoolLock::kPoolUse) && take(fd_, F_RDLCK, vfs::PoolLock::kPoolAlone) && is_free(fd_, vfs::PoolLock::kPoolAttached);
+  return take(fd_, F_RDLCK, vfs::PoolLock::kPoolUse) && take(fd_, F_RDLCK, vfs::PoolLock::kPoolAlone) &&
+         is_free(fd_, vfs::PoolLock::kPoolAttached);
 }
 
 bool PoolFile::is_in_use() const { return !is_free(fd_, vfs::PoolLock::kPoolUse); }

@@ -51,7 +51,6 @@ class PoolFile {
 
  private:
   int fd_ = -1, lock_fd_ = -1; // `lock_fd_`: for writing, if `fd_` is not; a write lock takes that
-  std::string path_;
   pmem::Mapped mapped_;
   pmem::Persistence level_ = pmem::Persistence::kVolatile;
 };

@@ -188,10 +188,51 @@ for _ in $(seq 150); do
     *) echo "FAILED: fsck beside programs: status $status: $(head -3 out)"; failed=1; break ;;
   esac
 done
+# Who may only read keeps out those who write.
+if [ "$(id -u)" = 0 ] && command -v setpriv > /dev/null; then
+  chmod 755 .
+  chmod 644 busy
+  for _ in $(seq 50); do
+    setpriv --reuid=65534 --regid=65534 --clear-groups "$bin/fsck.pmemfile" -n busy > out 2>&1
+    status=$?
+    [ "$status" = 0 ] || [ "$status" = 8 ] || { echo "FAILED: fsck by a reader: status $status: $(head -3 out)"; failed=1; break; }
+  done
+fi
 rm going
 wait
 [ "$checked" -gt 0 ] || { echo "FAILED: fsck beside programs never found the pool free"; failed=1; }
 rm busy
+# What is locked is what is checked, whatever its name leads to meanwhile.
+"$bin/mkfs.pmemfile" -q idle 1M
+"$bin/mkfs.pmemfile" -q used 1M
+echo text > file
+"$bin/pmemfile" cp file used:/file
+python3 -c '
+import fcntl, os, struct, subprocess, sys, threading
+os.symlink("idle", "either")
+user = os.open("used", os.O_RDWR) # as one who is attached: bytes 0 and 2 shared
+for byte in (0, 2):
+    fcntl.fcntl(user, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_RDLCK, 0, byte, 1, 0))
+going = True
+def swap():
+    while going:
+        for name in ("used", "idle"):
+            os.symlink(name, "next")
+            os.rename("next", "either")
+thread = threading.Thread(target=swap)
+thread.start()
+wrong = idle = busy = 0
+for _ in range(100):
+    run = subprocess.run([sys.argv[1], "-n", "either"], capture_output=True, text=True)
+    wrong += run.returncode == 0 and "5 inodes" in run.stdout
+    idle += run.returncode == 0
+    busy += run.returncode == 8
+going = False
+thread.join()
+if wrong or not idle or not busy:
+    sys.exit(f"FAILED: fsck checked a pool in use under the lock of another one: {wrong} times, {idle} free, {busy} in use")
+' "$bin/fsck.pmemfile" || failed=1
+rm -f idle used either
 expect 8 "no pool" "$bin/fsck.pmemfile" none
 expect 16 "contradicting options" "$bin/fsck.pmemfile" -n -y p
 printf '\377' | dd of=p bs=1 seek=50 conv=notrunc status=none
