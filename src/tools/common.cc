@@ -123,31 +123,23 @@ std::optional<std::string> PoolFile::open(const std::string& path, bool writable
 }
 
 namespace {
-struct flock one_byte(short type, vfs::PoolLock which) {
+bool is_free(int fd, vfs::PoolLock which) {
   struct flock lock{};
-  lock.l_type = type;
+  lock.l_type = F_WRLCK;
   lock.l_whence = SEEK_SET;
   lock.l_start = static_cast<off_t>(which);
   lock.l_len = 1;
-  return lock;
-}
-bool take(int fd, short type, vfs::PoolLock which) {
-  struct flock lock = one_byte(type, which);
-  return fcntl(fd, F_OFD_SETLK, &lock) == 0;
-}
-bool is_free(int fd, vfs::PoolLock which) {
-  struct flock lock = one_byte(F_WRLCK, which);
   return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type == F_UNLCK;
 }
 } // namespace
 
 bool PoolFile::lock_exclusively() {
-  if (take(fd_, F_WRLCK, vfs::PoolLock::kPoolUse)) return true;
-  if (errno != EBADF) return false;
+  auto locked = vfs::lock_pool(fd_, F_WRLCK, false);
+  if (locked.error() != EBADF) return locked.ok();
   // The file that is mapped: its path may lead to another one by now.
   lock_fd_ = ::open(fmt::format("/proc/self/fd/{}", fd_).c_str(), O_RDWR | O_CLOEXEC);
-  if (lock_fd_ >= 0) return take(lock_fd_, F_WRLCK, vfs::PoolLock::kPoolUse);
-  return take(fd_, F_RDLCK, vfs::PoolLock::kPoolUse) && take(fd_, F_RDLCK, vfs::PoolLock::kPoolAlone) &&
+  if (lock_fd_ >= 0) return vfs::lock_pool(lock_fd_, F_WRLCK, false).ok();
+  return vfs::lock_pool(fd_, F_RDLCK, false).ok() && vfs::lock_pool(fd_, F_RDLCK, false, vfs::PoolLock::kPoolAlone).ok() &&
          is_free(fd_, vfs::PoolLock::kPoolAttached);
 }
 
