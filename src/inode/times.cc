@@ -176,8 +176,9 @@ void adopt_times(Store& store, const shm::Segment& old) {
     auto only = [&](i64 Attr::*asked) { return asked == which ? time : i64{0}; };
     touch(store, ino, attr.value().generation, only(&Attr::mtime_ns), only(&Attr::ctime_ns), only(&Attr::atime_ns));
   };
+  // All of them: who died while he left had taken the marks away.
   for (u32 i = 0; i < shm::kTimeGroups / 64; ++i)
-    for_each_stripe(old, old.header->times_left[i], i * 64, [&](const shm::Stripe& stripe) {
+    for_each_stripe(old, ~u64{0}, i * 64, [&](const shm::Stripe& stripe) {
       adopt(stripe.mtime, &Attr::mtime_ns);
       adopt(stripe.ctime, &Attr::ctime_ns);
       adopt(stripe.atime, &Attr::atime_ns);
